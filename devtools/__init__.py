@@ -1,0 +1,1 @@
+"""What helps to develop Duraflow and is in no distribution: used by tests, examples and benchmarks."""
