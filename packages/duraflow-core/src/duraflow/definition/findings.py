@@ -1,0 +1,32 @@
+"""What is wrong, or doubtful, in a definition, and where?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+Severity = Literal["error", "warning"]
+
+
+@attrs.frozen
+class Finding:
+    """One thing found in a definition.
+
+    Attributes:
+        path: where, as in the constructor: `states[created].transitions[2].guard`.
+        code: a stable name for programs, such as `unknown_target`.
+        message: what is wrong and what to do.
+        severity: an `error` makes the definition unusable; a `warning` is logged once, and can be allowed by
+            the state it concerns with `State(…, allow=["code"])`.
+        state: the state it concerns, if it concerns one.
+    """
+
+    path: str
+    code: str
+    message: str
+    severity: Severity = "error"
+    state: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message} [{self.code}]"
