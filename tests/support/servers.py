@@ -18,7 +18,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import attrs
 import psycopg
@@ -109,23 +109,33 @@ class PgServer:
 
 @attrs.frozen
 class TestRun:
-    """One run of pytest, over all its processes: a directory with the servers in it."""
+    """One run of pytest, over all its processes: a directory with the servers in it.
+
+    Who began it holds a lock on its file `owner`, which the system releases however the process ends: a run
+    whose lock is free is over. (A process number would say less: it is used again, and differs by container.)
+    """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
     directory: Path
+    _owner: IO[str] | None = None
 
     @classmethod
     def begin(cls) -> Self:
         """Begin a run; what runs that were killed have left is cleared away."""
         temporary = Path(tempfile.gettempdir())
         for left in temporary.glob(f"{_RUN_PREFIX}*"):
-            with contextlib.suppress(OSError, ValueError):
-                if left.stat().st_uid == os.geteuid() and not _alive(int((left / "owner").read_text())):
-                    cls(left).end()
-        run = cls(Path(tempfile.mkdtemp(prefix=_RUN_PREFIX)))
-        run.directory.chmod(0o755)
-        (run.directory / "owner").write_text(str(os.getpid()))
+            # OSError: someone's who lives, someone else's, or just being cleared away by another run
+            with contextlib.suppress(OSError), (left / "owner").open("r+") as owner:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                cls(left).end()
+        directory = Path(tempfile.mkdtemp(prefix=_RUN_PREFIX))
+        directory.chmod(0o755)
+        # locked before it has its name: nobody finds it free
+        held = (directory / "owner.new").open("w")  # open as long as the run lasts
+        fcntl.flock(held, fcntl.LOCK_EX)
+        (directory / "owner.new").rename(directory / "owner")
+        run = cls(directory, held)
         atexit.register(run.end)
         return run
 
@@ -161,6 +171,7 @@ class TestRun:
 
     def end(self) -> None:
         """Stop every server of the run and remove its directory. Does nothing the second time."""
+        atexit.unregister(self.end)
         if not self.directory.exists():
             return
         for pid_file in self.directory.glob("*/data/postmaster.pid"):
@@ -170,7 +181,8 @@ class TestRun:
         if (self.directory / "dsn.json").exists():
             self._drop_databases(json.loads((self.directory / "dsn.json").read_text())["admin_dsn"])
         shutil.rmtree(self.directory, ignore_errors=True)
-        atexit.unregister(self.end)
+        if self._owner is not None:
+            self._owner.close()
 
     def _drop_databases(self, dsn: str) -> None:
         """Leave an external server as it was found."""
@@ -183,13 +195,3 @@ class TestRun:
             ).fetchall()
             for (name,) in names:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
