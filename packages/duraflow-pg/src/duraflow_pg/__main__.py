@@ -1,0 +1,174 @@
+"""How are the migrations copied, printed, applied and checked from a shell? `python -m duraflow_pg`.
+
+Exit codes: 0 done, or nothing to do; 1 it did not work (the schema is not as required, a file would be overwritten,
+the server refused or could not be reached); 2 it was not asked rightly (unknown option, bad name, no DSN).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duraflow.errors import DuraflowError, InvalidArgument, SchemaMismatch
+from duraflow_pg._dotenv import environment
+from duraflow_pg._dsn import read_dsn
+from duraflow_pg._psycopg import psycopg
+from duraflow_pg.schema.applying import migrate
+from duraflow_pg.schema.checking import check_schema
+from duraflow_pg.schema.copying import FilesDiffer, copy_migrations
+from duraflow_pg.schema.generate import generate_migration_sql
+from duraflow_pg.schema.names import check_schema_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_DONE, _FAILED, _MISUSED = 0, 1, 2
+_SCHEMA_VARIABLE = "DURAFLOW_SCHEMA"
+_DSN_VARIABLES = ("DURAFLOW_DSN", "DATABASE_URL")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. `--help` and wrong options raise SystemExit, as argparse does."""
+    variables = environment(Path(".env"))
+    asked = _parser().parse_args(arguments)
+    try:
+        schema = _schema(asked.schema, variables)
+        match asked.command, getattr(asked, "subcommand", None):
+            case "migrations", "copy":
+                return _copy(asked.directory, schema)
+            case "migrations", "print":
+                return _print(schema, asked.uuid, down=asked.down)
+            case "migrate", _:
+                return _migrate(_dsn(asked.dsn, variables), schema, asked.timeout)
+            case _:
+                return _check(_dsn(asked.dsn, variables), schema)
+    except InvalidArgument as error:
+        _complain(str(error))
+        return _MISUSED
+    except SchemaMismatch as error:
+        _complain(f"schema {error.schema!r}: {error.problem}\nrun: {error.remedy}")
+        return _FAILED
+    except (DuraflowError, psycopg.Error, OSError) as error:
+        _complain(str(error).strip())
+        return _FAILED
+
+
+def _copy(directory: str, schema: str) -> int:
+    try:
+        report = copy_migrations(directory, schema=schema)
+    except FilesDiffer as error:
+        _complain(str(error))
+        return _FAILED
+    for path in report.identical:
+        print(f"unchanged  {path}")
+    for path in report.copied:
+        print(f"new        {path}")
+    if not report.copied:
+        print("nothing new")
+    return _DONE
+
+
+def _print(schema: str, uuid: str, *, down: bool) -> int:
+    generated = generate_migration_sql(schema=schema, uuid_strategy="v7" if uuid == "v7" else "random")
+    # not print: a schema's name may not fit the terminal's encoding, and the SQL goes to a file or a pipe
+    sys.stdout.buffer.write((generated.down if down else generated.up).encode())
+    sys.stdout.flush()
+    return _DONE
+
+
+def _migrate(dsn: str, schema: str, timeout: timedelta) -> int:
+    applied = migrate(dsn, schema=schema, timeout=timeout)
+    for version in applied:
+        print(f"applied {version} to schema {schema!r}")
+    if not applied:
+        print(f"schema {schema!r} is up to date")
+    return _DONE
+
+
+def _check(dsn: str, schema: str) -> int:
+    check_schema(dsn, schema=schema)
+    print(f"schema {schema!r} is up to date")
+    return _DONE
+
+
+def _dsn(given: str | None, variables: Mapping[str, str]) -> str:
+    """The first DSN that is set: option, DURAFLOW_DSN, DATABASE_URL. Errors name where it came from."""
+    for source, dsn in [("--dsn", given), *((name, variables.get(name)) for name in _DSN_VARIABLES)]:
+        if dsn:
+            return read_dsn(dsn, argument=source).conninfo
+    raise InvalidArgument("--dsn", f"no database was named; give --dsn, or set {' or '.join(_DSN_VARIABLES)}")
+
+
+def _schema(given: str | None, variables: Mapping[str, str]) -> str:
+    if given is not None:
+        return check_schema_name(given, argument="--schema")
+    return check_schema_name(variables.get(_SCHEMA_VARIABLE) or "public", argument=_SCHEMA_VARIABLE)
+
+
+def _seconds(text: str) -> timedelta:
+    try:
+        seconds = timedelta(seconds=float(text))
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if seconds < timedelta(0):
+        raise argparse.ArgumentTypeError(f"{text!r} is negative")
+    return seconds
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m duraflow_pg",
+        description="Duraflow's tables: copy, print, apply or check the migrations.",
+        epilog="Variables are read from the environment and from .env in the current folder. "
+        "Exit codes: 0 done, 1 it did not work, 2 it was not asked rightly.",
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    migrations = commands.add_parser("migrations", help="copy or print the migration files")
+    kinds = migrations.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+    copy = kinds.add_parser("copy", help="copy the files into a folder of dbmate migrations")
+    copy.add_argument("directory", metavar="DIR", help="the folder, such as db/migrations")
+    show = kinds.add_parser("print", help="print the SQL, for tools other than dbmate")
+    show.add_argument(
+        "--uuid",
+        choices=["random", "v7"],
+        default="random",
+        help="how the server makes ids; v7 from PostgreSQL 18",
+    )
+    show.add_argument("--down", action="store_true", help="print what takes it back")
+
+    apply = commands.add_parser("migrate", help="apply what is missing, without dbmate")
+    apply.add_argument(
+        "--timeout",
+        type=float,
+        default=timedelta(minutes=5),
+        metavar="SECONDS",
+        help="how long to wait for others (default: 300)",
+    )
+    check = commands.add_parser(
+        "check", help="exit with 0 if the schema is as this version needs it, else with 1"
+    )
+
+    for command in (apply, check):
+        command.add_argument(
+            "--dsn",
+            help=f"the database (default: ${' or $'.join(_DSN_VARIABLES)}); a password is safer in a variable",
+        )
+    for command in (copy, show, apply, check):
+        command.add_argument(
+            "--schema",
+            help="where the tables are (default: $DURAFLOW_SCHEMA or public)",
+        )
+    return parser
+
+
+def _complain(text: str) -> None:
+    print(f"duraflow: {text}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
