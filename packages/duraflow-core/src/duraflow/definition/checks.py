@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from duraflow.definition.findings import Finding
@@ -66,9 +65,13 @@ def _errors(workflow: Workflow, resolved: Resolved) -> Iterator[Finding]:
         yield from _transition(path, transition, state, known)
     yield from _wildcards(workflow, known)
     yield from _events(workflow)
+    # Two wildcards can be at odds in every state; once is enough.
+    told: set[tuple[str, str]] = set()
     for found in resolved.values():
-        yield from _shadowed(found)
-        yield from _timers(found)
+        for finding in [*_shadowed(found), *_timers(found)]:
+            if (finding.path, finding.code) not in told:
+                told.add((finding.path, finding.code))
+                yield finding
     yield from _automatic_cycles(resolved)
 
 
@@ -104,7 +107,7 @@ def _identity(workflow: Workflow) -> Iterator[Finding]:
     version = as_given(workflow.version)
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
         yield Finding("version", "bad_version", f"{version!r} is not a whole number from 1 to {MAX_VERSION}")
-    yield from _json_mapping("metadata", workflow.metadata)
+    yield from _labels("", workflow)
 
 
 def _states(workflow: Workflow) -> Iterator[Finding]:
@@ -127,7 +130,7 @@ def _states(workflow: Workflow) -> Iterator[Finding]:
                 )
         yield from _finality(path, state)
         yield from _json_mapping(f"{path}.context", state.context)
-        yield from _json_mapping(f"{path}.metadata", state.metadata)
+        yield from _labels(f"{path}.", state)
         for code in state.allow:
             if code not in ALLOWABLE:
                 yield Finding(
@@ -138,7 +141,7 @@ def _states(workflow: Workflow) -> Iterator[Finding]:
 
 
 def _finality(path: str, state: State) -> Iterator[Finding]:
-    if state.final not in (None, True, False):
+    if not (state.final is None or isinstance(as_given(state.final), bool)):
         yield Finding(f"{path}.final", "bad_final", f"{state.final!r} is not True, False or None")
     if state.final and state.transitions:
         yield Finding(
@@ -215,7 +218,7 @@ def _transition(
     if transition.guard is not None:
         yield from _guard(f"{path}.guard", transition.guard)
     yield from _after(path, transition)
-    yield from _json_mapping(f"{path}.metadata", transition.metadata)
+    yield from _labels(f"{path}.", transition)
 
 
 def _commands(path: str, transition: Transition) -> Iterator[Finding]:
@@ -228,7 +231,12 @@ def _commands(path: str, transition: Transition) -> Iterator[Finding]:
             )
             continue
         yield from _name(where, ref.name)
-        yield from _json_mapping(f"{where}.metadata", ref.metadata)
+        yield from _labels(f"{where}.", ref)
+        for flag in ("best_effort", "external"):
+            if not isinstance(getattr(ref, flag), bool):
+                yield Finding(
+                    f"{where}.{flag}", "bad_command", f"{getattr(ref, flag)!r} is not True or False"
+                )
         if not ref.external:
             transactional = ref
         elif transactional is not None:
@@ -258,7 +266,7 @@ def _guard(path: str, guard: object) -> Iterator[Finding]:
     match guard:
         case GuardRef():
             yield from _name(path, guard.name)
-            yield from _json_mapping(f"{path}.metadata", guard.metadata)
+            yield from _labels(f"{path}.", guard)
         case AllOf(parts) | AnyOf(parts):
             if not parts:
                 yield Finding(path, "empty_guard", "a combination of guards needs at least one part")
@@ -349,8 +357,9 @@ def _shadowed(state: ResolvedState) -> Iterator[Finding]:
     for event, candidates in rows:
         for wildcard in (False, True):
             group = [candidate for candidate in candidates if candidate.wildcard is wildcard]
-            for earlier, later in pairwise(group):
-                if earlier.guard is None:
+            earlier = next((candidate for candidate in group if candidate.guard is None), None)
+            if earlier is not None:
+                for later in group[group.index(earlier) + 1 :]:
                     yield Finding(
                         later.path,
                         "shadowed",
@@ -428,7 +437,8 @@ def _warnings(workflow: Workflow, resolved: Resolved) -> Iterator[Finding]:
             yield Finding(path, "unreachable_state", "no transition leads here", "warning", name)
         if name not in finishing:
             yield Finding(path, "no_way_to_final", "no final state can be reached from here", "warning", name)
-        if not state.final and all(c.wildcard for c in _candidates(state) if not c.internal):
+        leaving = [c for c in _candidates(state) if {c.target, c.error_target} - {None, name}]
+        if not state.final and leaving and all(candidate.wildcard for candidate in leaving):
             yield Finding(
                 path,
                 "only_wildcards_leave",
@@ -465,6 +475,16 @@ def _closure(start: set[str], edges: Mapping[str, set[str]]) -> set[str]:
 
 
 # --- values -------------------------------------------------------------------------------------------------
+
+
+def _labels(prefix: str, value: Workflow | State | Transition | CommandRef | GuardRef) -> Iterator[Finding]:
+    """What can be wrong in a description and in metadata."""
+    description = as_given(value.description)
+    if not isinstance(description, str):
+        yield Finding(f"{prefix}description", "not_json", f"{description!r} is no text")
+    for path, problem in _json_problems(f"{prefix}description", str(description), 0):
+        yield Finding(path, "not_json", problem)
+    yield from _json_mapping(f"{prefix}metadata", value.metadata)
 
 
 def _json_mapping(path: str, value: object) -> Iterator[Finding]:

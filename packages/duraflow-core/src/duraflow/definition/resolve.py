@@ -81,6 +81,11 @@ class ResolvedState:
         return tuple(self.events)
 
 
+def unknown_state(name: str) -> ResolvedState:
+    """A state that the definition lacks (the row was edited by hand): it allows nothing, and `force` leads out."""
+    return ResolvedState(name, False, None, EMPTY, EMPTY, (), EMPTY, True, frozenset())
+
+
 def own_transitions(state: State) -> Iterator[tuple[str, Transition]]:
     """(path, transition) of what the state itself declares."""
     for index, transition in enumerate(state.transitions):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import attrs
 
@@ -29,11 +29,36 @@ def as_given(value: object) -> Any:
     return value
 
 
+class NoName:
+    """Stands for something given as a name that is none and cannot be looked up; the checks report it."""
+
+    def __init__(self, given: object) -> None:
+        self._given = given
+
+    def __repr__(self) -> str:
+        return repr(self._given)
+
+
 def to_name(value: object) -> Any:
-    """The plain text of a name; a value that is no text is kept for the checks to report."""
+    """The plain text of a name; a value that is no text is kept, hashable, for the checks to report."""
     if isinstance(value, Enum):
         value = value.value
-    return str(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return str(value)
+    try:
+        hash(value)
+    except TypeError:
+        return NoName(value)
+    return value
+
+
+def to_items(value: object) -> tuple[Any, ...]:
+    """The items of what should be a list; a value that is none stands for itself, for the checks to report."""
+    if value is None:
+        return ()
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        return (value,)
+    return tuple(value)
 
 
 def to_optional_name(value: object) -> Any:
@@ -71,9 +96,7 @@ def _json_copy(value: object, depth: int) -> object:
 
 def to_names(value: object) -> tuple[Any, ...]:
     """Names as plain texts; one name stands for itself."""
-    if isinstance(value, (str, Enum)):
-        return (to_name(value),)
-    return tuple(to_name(item) for item in cast("Iterable[object]", value or ()))
+    return tuple(to_name(item) for item in to_items(value))
 
 
 def handler_name(handler: object) -> str | None:
@@ -163,9 +186,7 @@ def to_command(value: object) -> Any:
 
 def to_commands(value: object) -> tuple[Any, ...]:
     """References for each item; one item stands for itself."""
-    if isinstance(value, (str, CommandRef)) or callable(value):
-        return (to_command(value),)
-    return tuple(to_command(item) for item in cast("Iterable[object]", value or ()))
+    return tuple(to_command(item) for item in to_items(value))
 
 
 def all_of(*guards: GuardLike) -> AllOf:
@@ -225,7 +246,7 @@ class Transition:
     commands: tuple[CommandRef, ...] = attrs.field(default=(), converter=to_commands, kw_only=True)
     error_target: str | None = attrs.field(default=None, converter=to_optional_name, kw_only=True)
     after: timedelta | DelayRef | None = attrs.field(default=None, converter=to_delay, kw_only=True)
-    on_rejected: OnRejected = attrs.field(default="retry", kw_only=True)
+    on_rejected: OnRejected = attrs.field(default="retry", converter=to_name, kw_only=True)
     description: str = attrs.field(default="", kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=to_mapping, kw_only=True, hash=False)
 
@@ -242,18 +263,13 @@ class State:
     """
 
     name: str = attrs.field(converter=to_name)
-    transitions: tuple[Transition, ...] = attrs.field(default=(), converter=tuple)
+    transitions: tuple[Transition, ...] = attrs.field(default=(), converter=to_items)
     context: Mapping[str, Any] = attrs.field(default=EMPTY, converter=to_mapping, kw_only=True, hash=False)
     final: bool | None = attrs.field(default=None, kw_only=True)
-    outcome: Outcome | None = attrs.field(default=None, kw_only=True)
+    outcome: Outcome | None = attrs.field(default=None, converter=to_optional_name, kw_only=True)
     allow: tuple[str, ...] = attrs.field(default=(), converter=to_names, kw_only=True)
     description: str = attrs.field(default="", kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=to_mapping, kw_only=True, hash=False)
-
-
-def to_transitions(value: Transition | Iterable[Transition]) -> tuple[Transition, ...]:
-    """Transitions as a tuple; one stands for itself."""
-    return (value,) if isinstance(value, Transition) else tuple(value)
 
 
 @attrs.frozen
@@ -265,11 +281,11 @@ class Wildcard:
         exclude: the states or groups that do not.
     """
 
-    transitions: tuple[Transition, ...] = attrs.field(converter=to_transitions)
+    transitions: tuple[Transition, ...] = attrs.field(converter=to_items)
     within: tuple[str, ...] = attrs.field(default=(), converter=to_names, kw_only=True)
     exclude: tuple[str, ...] = attrs.field(default=(), converter=to_names, kw_only=True)
 
 
-def to_wildcards(value: Iterable[Transition | Wildcard]) -> tuple[Wildcard, ...]:
+def to_wildcards(value: object) -> tuple[Wildcard, ...]:
     """Wildcards as they are; a bare transition becomes one that applies everywhere."""
-    return tuple(Wildcard(item) if isinstance(item, Transition) else item for item in value)
+    return tuple(Wildcard(item) if isinstance(item, Transition) else item for item in to_items(value))

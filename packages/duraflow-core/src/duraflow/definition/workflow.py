@@ -18,27 +18,32 @@ from duraflow.definition.values import (
     EMPTY,
     State,
     Wildcard,
+    to_items,
     to_mapping,
     to_name,
     to_names,
     to_wildcards,
 )
-from duraflow.errors import DefinitionError
+from duraflow.errors import DefinitionError, InvalidArgument
 
 _log = logging.getLogger("duraflow.definition")
 
 
 def _to_events(value: Mapping[Any, Any] | Iterable[Any] | None) -> Mapping[str, Any]:
     """Payload types by event. A plain list of names declares events without a payload type."""
-    if value is None:
-        return EMPTY
     if not isinstance(value, Mapping):
-        value = dict.fromkeys(value)
+        value = dict.fromkeys(map(to_name, to_items(value)))
     return MappingProxyType({to_name(event): payload_type(declared) for event, declared in value.items()})
 
 
 def _to_groups(value: Mapping[Any, Iterable[Any]] | None) -> Mapping[str, tuple[str, ...]]:
-    return MappingProxyType({to_name(group): to_names(states) for group, states in (value or {}).items()})
+    if value is None:
+        return EMPTY
+    if not isinstance(value, Mapping):
+        raise InvalidArgument(
+            "groups", f"expected a mapping from names to states, got {type(value).__name__}"
+        )
+    return MappingProxyType({to_name(group): to_names(states) for group, states in value.items()})
 
 
 @attrs.frozen
@@ -61,7 +66,7 @@ class Workflow:
     name: str = attrs.field(converter=to_name, kw_only=True)
     version: int = attrs.field(default=1, kw_only=True)
     initial: str = attrs.field(converter=to_name, kw_only=True)
-    states: tuple[State, ...] = attrs.field(converter=tuple, kw_only=True)
+    states: tuple[State, ...] = attrs.field(converter=to_items, kw_only=True)
     events: Mapping[str, PayloadType | None] = attrs.field(
         default=None, converter=_to_events, kw_only=True, hash=False
     )

@@ -1,0 +1,155 @@
+"""Durable state-machine workflows: define states and transitions, fire events on instances, lose nothing.
+
+The core is pure: everything outside is reached through ports (`duraflow.ports`). `duraflow.memory` keeps instances in
+memory, `duraflow_pg` in PostgreSQL, `duraflow.testing` has what tests and adapter authors need.
+"""
+
+from duraflow.clock import SystemClock
+from duraflow.codec import Codec, Limits
+from duraflow.definition.findings import Finding
+from duraflow.definition.payloads import PayloadType
+from duraflow.definition.values import (
+    CommandRef,
+    DelayRef,
+    GuardRef,
+    State,
+    Transition,
+    Wildcard,
+    all_of,
+    any_of,
+    not_,
+)
+from duraflow.definition.workflow import Workflow
+from duraflow.diagram import to_dot, to_markdown, to_mermaid, transition_table
+from duraflow.errors import (
+    AlreadyExists,
+    Busy,
+    ChainTooDeep,
+    CommandFailed,
+    ConcurrencyConflict,
+    DefinitionConflict,
+    DefinitionError,
+    DefinitionNotFound,
+    DuraflowError,
+    EventRefused,
+    InstanceNotFound,
+    InvalidArgument,
+    LockTimeout,
+    Misuse,
+    NotSupported,
+    Rejected,
+    SchemaMismatch,
+    StoreUnavailable,
+)
+from duraflow.fold import Folded, fold
+from duraflow.handlers import command, delay, guard
+from duraflow.instance import (
+    ArmedTimer,
+    Blocker,
+    Change,
+    CommandResult,
+    Continuation,
+    HistoryEntry,
+    Instance,
+)
+from duraflow.ports import Persistence
+from duraflow.results import (
+    Explanation,
+    Failure,
+    FireResult,
+    Firing,
+    Health,
+    NewInstance,
+    Notice,
+    Page,
+    Parked,
+    StateCount,
+    Success,
+    SweepResult,
+    Unfired,
+)
+from duraflow.runtime.aio import AsyncBoundRuntime, AsyncHandle, AsyncLockedRuntime, AsyncRuntime
+from duraflow.runtime.blocking import BoundRuntime, Handle, LockedRuntime, Runtime
+from duraflow.runtime.commands import CommandContext
+from duraflow.runtime.options import StoreRetryPolicy, TimerRetryPolicy
+from duraflow.runtime.work import UnitResources
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyExists",
+    "ArmedTimer",
+    "AsyncBoundRuntime",
+    "AsyncHandle",
+    "AsyncLockedRuntime",
+    "AsyncRuntime",
+    "Blocker",
+    "BoundRuntime",
+    "Busy",
+    "ChainTooDeep",
+    "Change",
+    "Codec",
+    "CommandContext",
+    "CommandFailed",
+    "CommandRef",
+    "CommandResult",
+    "ConcurrencyConflict",
+    "Continuation",
+    "DefinitionConflict",
+    "DefinitionError",
+    "DefinitionNotFound",
+    "DelayRef",
+    "DuraflowError",
+    "EventRefused",
+    "Explanation",
+    "Failure",
+    "Finding",
+    "FireResult",
+    "Firing",
+    "Folded",
+    "GuardRef",
+    "Handle",
+    "Health",
+    "HistoryEntry",
+    "Instance",
+    "InstanceNotFound",
+    "InvalidArgument",
+    "Limits",
+    "LockTimeout",
+    "LockedRuntime",
+    "Misuse",
+    "NewInstance",
+    "NotSupported",
+    "Notice",
+    "Page",
+    "Parked",
+    "PayloadType",
+    "Persistence",
+    "Rejected",
+    "Runtime",
+    "SchemaMismatch",
+    "State",
+    "StateCount",
+    "StoreRetryPolicy",
+    "StoreUnavailable",
+    "Success",
+    "SweepResult",
+    "SystemClock",
+    "TimerRetryPolicy",
+    "Transition",
+    "Unfired",
+    "UnitResources",
+    "Wildcard",
+    "Workflow",
+    "all_of",
+    "any_of",
+    "command",
+    "delay",
+    "fold",
+    "guard",
+    "not_",
+    "to_dot",
+    "to_markdown",
+    "to_mermaid",
+    "transition_table",
+]

@@ -1,0 +1,296 @@
+"""What does the core need from the outside world?
+
+Ports are small Protocols. `InstanceStore`, `HistoryStore` and `TransactionRunner` are all that an adapter author must
+write; the others add abilities, and an operation that needs a missing one raises `NotSupported`.
+
+Every store method takes the unit of work it belongs to as its first argument: with `None` it works on its own, seeing
+committed data only, and commits by itself. Stores keep no state between calls, so that one store serves all threads
+and tasks, and any one port can be replaced with `attrs.evolve`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+import attrs
+
+from duraflow.codec import Codec
+from duraflow.definition.workflow import Workflow
+from duraflow.instance import HistoryEntry, Instance
+from duraflow.queries import InstanceQuery
+from duraflow.results import Health, Parked, StateCount
+from duraflow.writes import Answer, DueChange, TimerRetry, Writes
+
+Key = UUID | tuple[str, str]
+"""How a store is asked for an instance: by id, or by (workflow, ref)."""
+
+
+class Clock(Protocol):
+    """What time it is."""
+
+    def now(self) -> datetime:
+        """The current time, aware."""
+        ...
+
+
+class Ids(Protocol):
+    """Where new ids come from."""
+
+    def __call__(self) -> UUID: ...
+
+
+class Lock(Protocol):
+    """A mutual exclusion lock that waits as the runtime does."""
+
+    async def acquire(self) -> None: ...
+    def release(self) -> None: ...
+
+
+class Waits(Protocol):
+    """How to wait: the blocking and the asyncio runtime each supply their own."""
+
+    suspends: bool
+    """Whether waiting hands control to an event loop; False in the blocking runtime."""
+
+    async def sleep(self, seconds: float, /) -> None:
+        """Wait this long."""
+        ...
+
+    def lock(self) -> Lock:
+        """A new lock."""
+        ...
+
+
+@attrs.frozen
+class Environment:
+    """What a runtime gives to its persistence when it starts."""
+
+    waits: Waits
+    codec: Codec
+
+
+@attrs.frozen
+class Loaded:
+    """An instance as read, with the one time that serves the whole step: `greatest(clock, updated_at)`."""
+
+    instance: Instance
+    now: datetime
+
+
+class UnitOfWork(Protocol):
+    """One open transaction."""
+
+    @property
+    def connection(self) -> Any:
+        """The open connection, for the application's own tables.
+
+        Raises:
+            NotSupported: the store has none; use a resource instead.
+        """
+        ...
+
+    def savepoint(self) -> AbstractAsyncContextManager[None]:
+        """A part that is undone by itself when an exception leaves it; the exception goes on."""
+        ...
+
+
+class TransactionRunner(Protocol):
+    """Opens transactions."""
+
+    def begin(self, *, eager: bool = False) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A transaction that commits on the way out and rolls back when an exception leaves it.
+
+        Args:
+            eager: open it at once, because the caller gets the connection; else it may open with the first statement.
+        """
+        ...
+
+    def join(self, connection: Any, /) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A unit of work inside the caller's open transaction, which it neither commits nor rolls back.
+
+        Raises:
+            InvalidArgument: no transaction is open on it, or it is not a connection this store can use.
+        """
+        ...
+
+
+class InstanceStore(Protocol):
+    """Where the current snapshot of each instance lives."""
+
+    async def get(self, unit: UnitOfWork | None, key: Key, /, *, clock: datetime | None) -> Loaded | None:
+        """Read one instance without a lock; None when there is none. `clock` stands in for the store's own clock."""
+        ...
+
+    async def get_many(
+        self, unit: UnitOfWork | None, keys: Sequence[Key], /, *, clock: datetime | None
+    ) -> Mapping[Key, Loaded]:
+        """Read several; what does not exist is left out."""
+        ...
+
+    async def lock(
+        self, unit: UnitOfWork, key: Key, /, *, clock: datetime | None, skip_locked: bool = False
+    ) -> Loaded | None:
+        """Read one and hold it against other writers until the transaction ends; None when there is none.
+
+        Args:
+            skip_locked: give None also when someone else holds it, instead of waiting.
+        """
+        ...
+
+    async def create(self, unit: UnitOfWork, instance: Instance, /) -> None:
+        """Add a new one.
+
+        Raises:
+            AlreadyExists: its id, or its ref, is taken.
+        """
+        ...
+
+    async def save(self, unit: UnitOfWork, instance: Instance, /, *, expected: Instance) -> bool:
+        """Replace the row if it still has the version and lease token of `expected`; False when it does not."""
+        ...
+
+    async def now(self) -> datetime:
+        """The store's own time (aware, UTC), for creations; it may be worked out from an answer a few seconds old."""
+        ...
+
+    async def delete(self, unit: UnitOfWork, instance_id: UUID, /) -> bool:
+        """Take it out, with its history and all that belongs to it; False when there is none."""
+        ...
+
+    async def list(
+        self,
+        unit: UnitOfWork | None,
+        query: InstanceQuery,
+        /,
+        *,
+        limit: int,
+        after: tuple[datetime, UUID] | None,
+    ) -> Sequence[Instance]:
+        """Matching instances by (created_at, id), newest first unless the query says otherwise, after the given one."""
+        ...
+
+    async def count(self, unit: UnitOfWork | None, query: InstanceQuery, /) -> Sequence[StateCount]:
+        """How many match, per workflow, state and openness."""
+        ...
+
+
+class HistoryStore(Protocol):
+    """Where everything that happened is kept."""
+
+    async def append(self, unit: UnitOfWork, entries: Sequence[HistoryEntry], /) -> None:
+        """Add entries. They are never changed afterwards."""
+        ...
+
+    async def read(
+        self, unit: UnitOfWork | None, instance_id: UUID, /, *, after: int, limit: int, newest_first: bool
+    ) -> Sequence[HistoryEntry]:
+        """Entries with `seq` after (newest first: before) the given one; `after=0` begins at the start (the end)."""
+        ...
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """The only way in which the runtime writes moves."""
+
+    async def apply(
+        self, unit: UnitOfWork | None, writes: Sequence[Writes], /, *, last: bool = False
+    ) -> Sequence[Answer]:
+        """Write each, giving one answer for each, in order.
+
+        With a unit, all of it belongs to that transaction, and any failure raises. Without one, each is committed by
+        itself or together with others, and a failure of one is that one's answer, never another's.
+
+        Args:
+            last: nothing else follows in this unit, so that the commit may go with it.
+        """
+        ...
+
+
+@attrs.frozen
+class DueInstance:
+    """An instance with due work, locked by whoever asked, with what is known of earlier tries of its timers."""
+
+    loaded: Loaded
+    retries: Mapping[str, TimerRetry]
+
+
+class DueStore(Protocol):
+    """Which instances have something due. One row per instance at most."""
+
+    async def claim(
+        self, unit: UnitOfWork, /, *, clock: datetime | None, limit: int, exclude: Sequence[UUID]
+    ) -> Sequence[DueInstance]:
+        """Lock instances whose time has come, earliest first, passing over what others hold."""
+        ...
+
+    async def lock(
+        self, unit: UnitOfWork, instance_id: UUID, /, *, clock: datetime | None
+    ) -> DueInstance | None:
+        """Lock one due instance again; None when it is gone, no longer due, or held by someone else."""
+        ...
+
+    async def write(self, unit: UnitOfWork, instance: Instance, change: DueChange, /) -> None:
+        """Set, clear or nudge the due row of an instance that this unit holds."""
+        ...
+
+    async def retries(self, unit: UnitOfWork | None, instance_id: UUID, /) -> Mapping[str, TimerRetry] | None:
+        """What is known of earlier tries, by event; None when the instance has no due row."""
+        ...
+
+    async def parked(self, unit: UnitOfWork | None, /, *, limit: int) -> Sequence[Parked]:
+        """What failed too often, longest parked first."""
+        ...
+
+
+class DefinitionStore(Protocol):
+    """Which versions of which workflows this database has seen."""
+
+    async def register(self, workflows: Sequence[Workflow], /) -> Mapping[tuple[str, int], Mapping[str, Any]]:
+        """Keep each (name, version) that is new; give back the stored snapshot of those known with another hash."""
+        ...
+
+
+class Lifecycle(Protocol):
+    """Opening, closing and asking how things are."""
+
+    async def start(self, environment: Environment, /) -> None:
+        """Open what is owned and check that the schema fits.
+
+        Raises:
+            SchemaMismatch: the tables are missing or too old.
+            StoreUnavailable: the store cannot be reached.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what is owned; never what was given by the caller."""
+        ...
+
+    async def health(self) -> Health:
+        """How things are; problems are told, not raised."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Persistence:
+    """The ports of one store, by name. Replace one with `attrs.evolve(persistence, history=…)`.
+
+    Attributes:
+        namespace: which part of the store it works in.
+        writer: None builds one from the three base ports.
+        kind: which runtime it serves: `blocking`, `asyncio`, or `any`.
+    """
+
+    instances: InstanceStore
+    history: HistoryStore
+    transactions: TransactionRunner
+    writer: Writer | None = None
+    due: DueStore | None = None
+    definitions: DefinitionStore | None = None
+    lifecycle: Lifecycle | None = None
+    namespace: str = "default"
+    kind: str = "any"

@@ -1,0 +1,168 @@
+"""How does a command run inside a step, and what does it see?"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import attrs
+
+from duraflow.definition.values import CommandRef
+from duraflow.errors import InvalidArgument, Misuse, StoreUnavailable
+from duraflow.instance import CommandResult, Instance
+from duraflow.machine.step import Machine, Ran, Run, Step
+from duraflow.results import Failure, Success
+from duraflow.runtime.work import Work
+from duraflow.texts import clean
+
+if TYPE_CHECKING:
+    from duraflow.runtime.engine import Engine
+
+running: ContextVar[Engine | None] = ContextVar("duraflow_running_command_of", default=None)
+"""The engine whose command is running in this thread or task, so that its unbound runtime can refuse to be used."""
+
+
+@attrs.frozen(eq=False)
+class CommandContext:
+    """What a command receives.
+
+    Attributes:
+        payload: the event's payload, as its declared type; the one that began the chain, also in automatic hops.
+        subject: whatever object the caller gave to `fire`.
+        context: the instance's data; write to it in place.
+        metadata: the instance's labels.
+        command: the reference in the definition, with its own `metadata`.
+        trigger: who or what fired it, as the caller said.
+        now: the one time of this step (aware, UTC).
+        event: the event; `$auto` in an automatic hop.
+        to_state: where the transition leads if all goes well; the state itself for an internal one.
+        transition_id: shared by all commands of this hop.
+        instance: the row as it was before the step.
+    """
+
+    payload: Any
+    subject: Any
+    context: dict[str, Any]
+    metadata: Mapping[str, Any]
+    command: CommandRef
+    trigger: Mapping[str, Any]
+    now: datetime
+    event: str
+    from_state: str
+    to_state: str
+    transition_id: UUID
+    instance: Instance
+    _engine: Engine
+    _work: Work
+
+    @property
+    def connection(self) -> Any:
+        """The open connection of this transaction: what is written on it commits with the move.
+
+        Raises:
+            NotSupported: the store has none (in-memory); use `resource`.
+        """
+        return self._work.unit.connection
+
+    def resource(self, kind: Any) -> Any:
+        """The resource of this kind for this unit of work; see `Runtime(resources=…)`."""
+        return self._work.resource(kind)
+
+    @property
+    def runtime(self) -> Any:
+        """The runtime, bound to this transaction, to act on *other* instances."""
+        return self._engine.bind(self._work)
+
+
+async def drive_machine(engine: Engine, work: Work, step: Step, machine: Machine, subject: Any) -> None:
+    """Run a step to its end, running commands whenever the machine asks for them."""
+    instance_id = step.instance.id
+    work.stepping.add(instance_id)
+    try:
+        request = next(machine)
+        while True:
+            request = machine.send(await _run(engine, work, step, request, subject))
+    except StopIteration:
+        return
+    finally:
+        work.stepping.discard(instance_id)
+
+
+def drive_free(machine: Machine) -> None:
+    """Run a step that cannot run a command."""
+    for request in machine:
+        raise AssertionError(f"a command-free step asks to run {request.candidate.commands}")
+
+
+async def _run(engine: Engine, work: Work, step: Step, request: Run, subject: Any) -> Ran:
+    step.watch_context()
+    results: list[CommandResult] = []
+    for ref in request.candidate.commands:
+        context = CommandContext(
+            payload=step.payload,
+            subject=subject,
+            context=step.context,
+            metadata=step.instance.metadata,
+            command=ref,
+            trigger=step.trigger,
+            now=step.now,
+            event=request.event,
+            from_state=step.state.name,
+            to_state=request.candidate.target or step.state.name,
+            transition_id=request.transition_id,
+            instance=step.instance,
+            engine=engine,
+            work=work,
+        )
+        if ref.best_effort:
+            results.append(await _best_effort(engine, work, step, ref, context))
+            continue
+        result = await _call(engine, ref, context)
+        results.append(result)
+        if result.status == "failure":
+            return Ran(tuple(results), result)
+    return Ran(tuple(results))
+
+
+async def _best_effort(
+    engine: Engine, work: Work, step: Step, ref: CommandRef, context: CommandContext
+) -> CommandResult:
+    earlier = step.rewatch_context()
+    try:
+        async with work.savepoint():
+            return await _call(engine, ref, context)
+    except (StoreUnavailable, Misuse):
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever it raises becomes its recorded result
+        step.restore_context()
+        return CommandResult(ref.name, "error", code=type(error).__name__, message=clean(str(error)))
+    finally:
+        step.watch_from(earlier)
+
+
+async def _call(engine: Engine, ref: CommandRef, context: CommandContext) -> CommandResult:
+    token = running.set(engine)
+    try:
+        answer = engine.rules.handlers.commands[ref.name](context)
+        if inspect.isawaitable(answer):
+            answer = await engine.resolve(answer, f"command {ref.name!r}")
+    except Exception as error:
+        error.add_note(f"raised by the command {ref.name!r} of instance {context.instance.id}")
+        raise
+    finally:
+        running.reset(token)
+    if answer is None:
+        return CommandResult(ref.name)
+    if isinstance(answer, Success):
+        engine.codec.to_plain(answer.data, path=f"result of command {ref.name!r}")
+        return CommandResult(ref.name, data=answer.data)
+    if isinstance(answer, Failure):
+        return CommandResult(ref.name, "failure", code=clean(answer.code), message=clean(answer.message))
+    raise InvalidArgument(
+        f"command {ref.name!r}",
+        f"it returned {answer!r}; a command returns None, Success(data) or Failure(code)",
+    )

@@ -1,0 +1,309 @@
+"""What is a runtime made of? The one place where definitions, handlers and ports come together.
+
+Use cases are functions over an `Engine`, in the modules beside this one; `Runtime` and `AsyncRuntime` only call them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+
+from duraflow.clock import default_ids
+from duraflow.codec import Codec
+from duraflow.definition.checks import missing_handlers, name_problem
+from duraflow.definition.findings import Finding
+from duraflow.definition.serial import difference, to_json
+from duraflow.definition.workflow import Workflow
+from duraflow.errors import (
+    DefinitionConflict,
+    DefinitionError,
+    InstanceNotFound,
+    InvalidArgument,
+    Misuse,
+    NotSupported,
+    StoreUnavailable,
+)
+from duraflow.handlers import Handlers, handler_table
+from duraflow.instance import Instance
+from duraflow.machine.step import Rules
+from duraflow.ports import Clock, DueStore, Environment, Key, Persistence, Waits, Writer
+from duraflow.runtime.commands import running
+from duraflow.runtime.definitions import Definitions
+from duraflow.runtime.notices import Observer, OnObserverError, tell
+from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
+from duraflow.runtime.work import ResourceFactory, Work
+from duraflow.writer import DefaultWriter
+
+T = TypeVar("T")
+
+Target = UUID | str | Instance | tuple[str, str]
+"""How a caller names an instance: its id (also as text), the instance itself, or (workflow, ref)."""
+
+
+@attrs.define(eq=False)
+class Engine:
+    """All that use cases need. Made once by a runtime; its parts do not change after that, but for `started`."""
+
+    definitions: Definitions
+    rules: Rules
+    persistence: Persistence
+    writer: Writer
+    waits: Waits
+    clock: Clock | None
+    resources: Mapping[Any, ResourceFactory]
+    observers: tuple[Observer, ...]
+    on_observer_error: OnObserverError | None
+    timer_retry: TimerRetryPolicy
+    store_retry: StoreRetryPolicy
+    locking: Locking
+    bind: Callable[[Work], Any]
+    started: bool = False
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        waits: Waits,
+        bind: Callable[[Work], Any],
+        workflows: Iterable[Workflow],
+        commands: Handlers,
+        guards: Handlers,
+        delays: Handlers,
+        resources: Mapping[Any, ResourceFactory],
+        persistence: Persistence,
+        clock: Clock | None,
+        ids: Callable[[], UUID] | None,
+        observers: Iterable[Observer],
+        on_observer_error: OnObserverError | None,
+        codec: Codec | None,
+        max_automatic_moves: int,
+        timer_retry: TimerRetryPolicy | None,
+        store_retry: StoreRetryPolicy | None,
+        locking: Locking,
+    ) -> Engine:
+        """Put a runtime together, checking everything that can be checked without I/O.
+
+        Raises:
+            DefinitionError: a definition uses handlers that are not registered.
+            DefinitionConflict: two contents for one name and version.
+            InvalidArgument: an option is out of bounds, or a handler cannot be used.
+        """
+        wanted = "asyncio" if waits.suspends else "blocking"
+        if persistence.kind not in ("any", wanted):
+            raise InvalidArgument(
+                "persistence",
+                f"{type(persistence).__name__} serves the {persistence.kind} runtime, and this is the {wanted} one",
+            )
+        if not 1 <= max_automatic_moves <= 1_000:
+            raise InvalidArgument("max_automatic_moves", f"{max_automatic_moves!r} is not from 1 to 1000")
+        if locking not in ("auto", "always"):
+            raise InvalidArgument("locking", f"{locking!r} is neither 'auto' nor 'always'")
+        definitions = Definitions.of(workflows)
+        known = definitions.by_version.values()
+        handlers = handler_table(known, commands=commands, guards=guards, delays=delays)
+        for workflow in known:
+            missing = tuple(
+                missing_handlers(
+                    workflow,
+                    commands=handlers.commands.__contains__,
+                    guards=handlers.guards.__contains__,
+                    delays=handlers.delays.__contains__,
+                )
+            )
+            if missing:
+                raise DefinitionError(workflow.name, missing)
+        if not waits.suspends:
+            _refuse_async_handlers(known, handlers.commands)
+        codec = codec or Codec()
+        return cls(
+            definitions=definitions,
+            rules=Rules(handlers, codec, ids or default_ids(), max_automatic_moves),
+            persistence=persistence,
+            writer=persistence.writer
+            or DefaultWriter(
+                persistence.instances, persistence.history, persistence.transactions, persistence.due
+            ),
+            waits=waits,
+            clock=clock,
+            resources=dict(resources),
+            observers=tuple(observers),
+            on_observer_error=on_observer_error,
+            timer_retry=timer_retry or TimerRetryPolicy(),
+            store_retry=store_retry or StoreRetryPolicy(),
+            locking=locking,
+            bind=bind,
+        )
+
+    # --- lifecycle ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the persistence, check its schema, and make the definitions known to it."""
+        if self.started:
+            return
+        if self.persistence.lifecycle is not None:
+            await self.persistence.lifecycle.start(Environment(self.waits, self.codec))
+        if self.persistence.definitions is not None:
+            await self._register(self.persistence.definitions.register)
+        self.started = True
+
+    async def _register(
+        self, register: Callable[[Sequence[Workflow]], Awaitable[Mapping[tuple[str, int], Mapping[str, Any]]]]
+    ) -> None:
+        workflows = tuple(self.definitions.by_version.values())
+        stored = await self.retrying(lambda: register(workflows))
+        for (name, version), snapshot in stored.items():
+            mine = to_json(self.definitions.governing(name, version))
+            raise DefinitionConflict(name, version, difference(dict(snapshot), mine))
+
+    async def close(self) -> None:
+        """Close what the persistence owns."""
+        self.started = False
+        if self.persistence.lifecycle is not None:
+            await self.persistence.lifecycle.close()
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    @property
+    def codec(self) -> Codec:
+        return self.rules.codec
+
+    @property
+    def due(self) -> DueStore:
+        if self.persistence.due is None:
+            raise NotSupported("timers", "due: DueStore")
+        return self.persistence.due
+
+    def now(self) -> datetime | None:
+        """The time to hand to a store; None lets the store use its own clock."""
+        if self.clock is None:
+            return None
+        now = self.clock.now()
+        if now.tzinfo is None:
+            raise InvalidArgument("clock", f"it gave {now!r}, which has no time zone")
+        return now
+
+    def key(self, target: Target) -> Key:
+        """The store's key for what a caller named.
+
+        Raises:
+            InvalidArgument: it names nothing.
+        """
+        match target:
+            case UUID():
+                return target
+            case Instance(id=instance_id):
+                return instance_id
+            case str():
+                try:
+                    return UUID(target)
+                except ValueError:
+                    raise InvalidArgument(
+                        "target",
+                        f"{target!r} is not an id; to name an instance by its ref pass (workflow, ref)",
+                    ) from None
+            case (str() as workflow, str() as ref):
+                self.definitions.latest(workflow)
+                return (str(workflow), str(ref))
+        raise InvalidArgument("target", f"{target!r} is neither an id, an Instance nor (workflow, ref)")
+
+    def not_found(self, key: Key) -> InstanceNotFound:
+        return InstanceNotFound(key, self.persistence.namespace)
+
+    def event_name(self, event: object) -> str:
+        """The plain name of an event given as text or as a StrEnum member."""
+        name = str(event.value) if hasattr(event, "value") else event
+        problem = name_problem(name)
+        if problem is not None or not isinstance(name, str):
+            raise InvalidArgument("event", problem[1] if problem else f"{event!r} is not a name")
+        return name
+
+    def trigger(self, trigger: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """The caller's note of who or what fired it, checked."""
+        if not trigger:
+            return {}
+        if not isinstance(trigger, Mapping):
+            raise InvalidArgument("trigger", f"{trigger!r} is not a mapping such as {{'by': 'anna'}}")
+        self.codec.to_plain(trigger, path="trigger")
+        return trigger
+
+    async def resolve(self, awaitable: Awaitable[Any], what: str) -> Any:
+        """Await what a handler gave, where that is possible."""
+        if self.waits.suspends:
+            return await awaitable
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()
+        raise Misuse(
+            f"{what} is async, but the runtime is the blocking one", "use AsyncRuntime, or a plain function"
+        )
+
+    def check_usable(self, work: Work | None) -> None:
+        """Refuse a runtime that is not started, a transaction that ended, and an unbound runtime inside a command."""
+        if not self.started:
+            raise Misuse("the runtime is not started", "call `start()`, or use it as a context manager")
+        if work is not None:
+            work.check_open()
+        elif running.get() is self:
+            raise Misuse(
+                "a command used the unbound runtime, whose writes would not belong to its transaction",
+                "use `ctx.runtime` inside commands",
+            )
+
+    # --- transactions -------------------------------------------------------------------------------------------
+
+    async def retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try again, with jitter, while the store asks for it and nothing was written."""
+        policy = self.store_retry
+        for number in range(policy.attempts):
+            try:
+                return await attempt()
+            except StoreUnavailable as error:
+                if not error.retryable or error.outcome != "not_written" or number + 1 == policy.attempts:
+                    raise
+            await self.waits.sleep(random.uniform(0, min(policy.cap_s, policy.first_s * 2**number)))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    @asynccontextmanager
+    async def opened(self, *, owned: bool) -> AsyncIterator[Work]:
+        """A transaction of the runtime's own; observers are told after it has committed."""
+        work: Work | None = None
+        try:
+            async with self.persistence.transactions.begin(eager=not owned) as unit:
+                work = Work(unit, self.resources, owned)
+                yield work
+        except BaseException:
+            if work is not None:
+                work.closed = True
+                work.undo()
+            raise
+        work.closed = True
+        await tell(self, work.notices)
+
+    async def in_work(self, work: Work | None, use_case: Callable[[Work], Coroutine[Any, Any, T]]) -> T:
+        """Run a use case in the given transaction, as a savepoint, or in one of its own, tried again when asked to."""
+        if work is not None:
+            async with work.savepoint():
+                return await use_case(work)
+
+        async def attempt() -> T:
+            async with self.opened(owned=True) as own:
+                return await use_case(own)
+
+        return await self.retrying(attempt)
+
+
+def _refuse_async_handlers(workflows: Iterable[Workflow], commands: Mapping[str, Any]) -> None:
+    for name, call in commands.items():
+        if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__):
+            finding = Finding(
+                f"commands[{name}]",
+                "async_command",
+                f"the command {name!r} is async; use AsyncRuntime, or make it plain",
+            )
+            raise DefinitionError(", ".join(sorted({workflow.name for workflow in workflows})), (finding,))

@@ -1,0 +1,55 @@
+"""How does each runtime wait?"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+from duraflow.ports import Lock
+
+
+class _ThreadLock:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    async def acquire(self) -> None:
+        self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class BlockingWaits:
+    """Waiting that holds the thread."""
+
+    suspends = False
+
+    async def sleep(self, seconds: float, /) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251  # blocking is what this one is for
+
+    def lock(self) -> Lock:
+        return _ThreadLock()
+
+
+class _TaskLock:
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def acquire(self) -> None:
+        await self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class AsyncioWaits:
+    """Waiting that lets other tasks run."""
+
+    suspends = True
+
+    async def sleep(self, seconds: float, /) -> None:
+        await asyncio.sleep(seconds)
+
+    def lock(self) -> Lock:
+        return _TaskLock()
