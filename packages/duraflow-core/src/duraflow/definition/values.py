@@ -251,6 +251,11 @@ class Transition:
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=to_mapping, kw_only=True, hash=False)
 
 
+def to_transitions(value: Transition | Iterable[Transition] | None) -> tuple[Transition, ...]:
+    """Transitions as a tuple; one stands for itself."""
+    return to_items(value)
+
+
 @attrs.frozen
 class State:
     """Where an instance can be.
@@ -263,7 +268,7 @@ class State:
     """
 
     name: str = attrs.field(converter=to_name)
-    transitions: tuple[Transition, ...] = attrs.field(default=(), converter=to_items)
+    transitions: tuple[Transition, ...] = attrs.field(default=(), converter=to_transitions)
     context: Mapping[str, Any] = attrs.field(default=EMPTY, converter=to_mapping, kw_only=True, hash=False)
     final: bool | None = attrs.field(default=None, kw_only=True)
     outcome: Outcome | None = attrs.field(default=None, converter=to_optional_name, kw_only=True)
@@ -281,11 +286,18 @@ class Wildcard:
         exclude: the states or groups that do not.
     """
 
-    transitions: tuple[Transition, ...] = attrs.field(converter=to_items)
+    transitions: tuple[Transition, ...] = attrs.field(converter=to_transitions)
     within: tuple[str, ...] = attrs.field(default=(), converter=to_names, kw_only=True)
     exclude: tuple[str, ...] = attrs.field(default=(), converter=to_names, kw_only=True)
 
 
-def to_wildcards(value: object) -> tuple[Wildcard, ...]:
+def to_states(value: State | Iterable[State] | None) -> tuple[State, ...]:
+    """States as a tuple; one stands for itself."""
+    return to_items(value)
+
+
+def to_wildcards(
+    value: Transition | Wildcard | Iterable[Transition | Wildcard] | None,
+) -> tuple[Wildcard, ...]:
     """Wildcards as they are; a bare transition becomes one that applies everywhere."""
     return tuple(Wildcard(item) if isinstance(item, Transition) else item for item in to_items(value))

@@ -22,6 +22,7 @@ from duraflow.definition.values import (
     to_mapping,
     to_name,
     to_names,
+    to_states,
     to_wildcards,
 )
 from duraflow.errors import DefinitionError, InvalidArgument
@@ -66,7 +67,7 @@ class Workflow:
     name: str = attrs.field(converter=to_name, kw_only=True)
     version: int = attrs.field(default=1, kw_only=True)
     initial: str = attrs.field(converter=to_name, kw_only=True)
-    states: tuple[State, ...] = attrs.field(converter=to_items, kw_only=True)
+    states: tuple[State, ...] = attrs.field(converter=to_states, kw_only=True)
     events: Mapping[str, PayloadType | None] = attrs.field(
         default=None, converter=_to_events, kw_only=True, hash=False
     )
