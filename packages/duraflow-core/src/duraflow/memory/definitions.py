@@ -1,0 +1,38 @@
+"""Where does memory keep which workflows it has seen?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from duraflow.codec import canonical_json
+from duraflow.definition.workflow import Workflow
+from duraflow.memory.access import Access
+
+
+@attrs.frozen(eq=False)
+class InMemoryDefinitionStore:
+    """`DefinitionStore` in memory."""
+
+    _access: Access
+
+    async def register(self, workflows: Sequence[Workflow], /) -> Mapping[tuple[str, int], Mapping[str, Any]]:
+        offered = [
+            (
+                (self._access.namespace, workflow.name, workflow.version),
+                workflow.hash,
+                canonical_json(workflow.to_json()),
+            )
+            for workflow in workflows
+        ]
+        with self._access.view(None) as view:
+            stored = {
+                (key[1], key[2]): snapshot
+                for key, offered_hash, text in offered
+                for known_hash, snapshot in [view.tables.definitions.setdefault(key, (offered_hash, text))]
+                if known_hash != offered_hash
+            }
+        return {key: json.loads(snapshot) for key, snapshot in stored.items()}
