@@ -49,9 +49,12 @@ def read_dsn(dsn: str, *, argument: str = "dsn") -> Dsn:
     if is_url and "=" not in scheme:
         if scheme not in {"postgresql", "postgres"}:
             raise InvalidArgument(argument, "is not a postgresql:// URL; libpq takes no driver name in it")
-        address, asked, query = rest.partition("?")
-        authority, _, path = address.partition("/")
-        if authority.count("@") > 1 or "@" in path:
+        # as libpq does: everything up to the first @ is user and password, unless a path has begun before
+        user, at, after = rest.partition("@")
+        if "/" in user:
+            user, at, after = "", "", rest
+        address, _, query = after.partition("?")
+        if "@" in address:
             raise InvalidArgument(argument, f"cannot be parsed: {_ENCODE}")
         pairs = parse_qsl(query, keep_blank_values=True)
         pool = {name: value for name, value in pairs if name in _POOL}
@@ -62,7 +65,7 @@ def read_dsn(dsn: str, *, argument: str = "dsn") -> Dsn:
             )
         if pool:
             left = urlencode([pair for pair in pairs if pair[0] not in _POOL])
-            dsn = f"{scheme}://{address}" + (f"?{left}" if asked and left else "")
+            dsn = f"{scheme}://{user}{at}{address}" + (f"?{left}" if left else "")
     try:
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as error:

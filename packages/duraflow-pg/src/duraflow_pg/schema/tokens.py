@@ -24,9 +24,10 @@ _TOKEN = re.compile(
     | (?P<string>  [eE]'(?:[^'\\]|\\.|'')*' | (?:[bBxXnN]|[uU]&)?'(?:[^']|'')*' )
     | (?P<dollar>  \$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?)\$.*?\$(?P=tag)\$ )
     | (?P<quoted>  (?:[uU]&)?"(?:[^"]|"")+" )
-    | (?P<word>    [A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]* )
+    | (?P<word>    (?![eEbBxXnN]'|[uU]&['"]) [A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$\x80-\U0010ffff]* )
     | (?P<number>  [0-9][0-9A-Za-z_.]* )
-    | (?P<other>   [^'"] )
+    | (?P<other>   (?! [eEbBxXnN]' | [uU]&['"] | \$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$ )
+                   [^'"] )
     """,
     re.DOTALL | re.VERBOSE,
 )
