@@ -9,7 +9,7 @@ and describes itself as JSON, from which `duraflow.definition.payloads` builds i
 | Decimal, UUID, bytes | `"decimal"`, `"uuid"`, `"bytes"` |
 | date, datetime, timedelta | `"date"`, `"datetime"`, `"timedelta"` |
 | Any | `"any"` |
-| list, set | `{"list": T}`, `{"set": T}` |
+| list or Sequence (a list), set | `{"list": T}`, `{"set": T}` |
 | tuple of any length, of fixed length | `{"array": T}`, `{"tuple": [T, …]}` |
 | dict or Mapping | `{"map": T}`, with keys other than `str` `{"map": T, "keys": K}` |
 | Literal, Enum | `{"literal": [value, …]}` |
