@@ -88,26 +88,10 @@ def from_json(data: object) -> Workflow:
         InvalidArgument: `data` is no such document; `argument` is the path to what is wrong.
         DefinitionError: it is one, of a wrong definition.
     """
-    document = _Document(data, "workflow")
-    version_of_format = document.take("format", _int)
-    if version_of_format != FORMAT:
-        raise InvalidArgument(
-            "workflow.format",
-            f"{version_of_format} is unknown, {FORMAT} is known; use the Duraflow that wrote it",
-        )
-    found = {
-        "name": document.take("name", _text),
-        "version": document.take("version", _int),
-        "initial": document.take("initial", _text),
-        "states": document.take("states", _list_of(_to_state)),
-        **document.given("events", _object_of(_to_payload)),
-        **document.given("from_any", _list_of(_to_wildcard)),
-        **document.given("groups", _object_of(_list_of(_text))),
-        **document.given("description", _text),
-        **document.given("metadata", _to_mapping),
-    }
-    document.end()
-    return Workflow(**found)
+    try:
+        return _to_workflow(data)
+    except RecursionError:
+        raise InvalidArgument("workflow", "is nested too deeply") from None
 
 
 # --- values to JSON -----------------------------------------------------------------------------------------
@@ -294,6 +278,29 @@ def _object_of(read: Reader) -> Reader:
     return read_object
 
 
+def _to_workflow(data: object) -> Workflow:
+    document = _Document(data, "workflow")
+    version_of_format = document.take("format", _int)
+    if version_of_format != FORMAT:
+        raise InvalidArgument(
+            "workflow.format",
+            f"{version_of_format} is unknown, {FORMAT} is known; use the Duraflow that wrote it",
+        )
+    found = {
+        "name": document.take("name", _text),
+        "version": document.take("version", _int),
+        "initial": document.take("initial", _text),
+        "states": document.take("states", _list_of(_to_state)),
+        **document.given("events", _object_of(_to_payload)),
+        **document.given("from_any", _list_of(_to_wildcard)),
+        **document.given("groups", _object_of(_list_of(_text))),
+        **document.given("description", _text),
+        **document.given("metadata", _to_mapping),
+    }
+    document.end()
+    return Workflow(**found)
+
+
 def _to_mapping(value: Any, path: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidArgument(path, f"expected an object, got {_kind(value)}")
@@ -375,20 +382,17 @@ def _to_guard(value: Any, path: str) -> Guard:
     if isinstance(value, str):
         return GuardRef(value)
     document = _Document(value, path)
-    try:
-        match dict(value):
-            case {"all_of": _}:
-                guard: Guard = AllOf(tuple(document.take("all_of", _list_of(_to_guard))))
-            case {"any_of": _}:
-                guard = AnyOf(tuple(document.take("any_of", _list_of(_to_guard))))
-            case {"not": _}:
-                guard = Not(document.take("not", _to_guard))
-            case _:
-                name = document.take("name", _text)
-                more = {**document.given("metadata", _to_mapping), **document.given("description", _text)}
-                guard = GuardRef(name, **more)
-    except RecursionError:
-        raise InvalidArgument(path, "is nested too deeply") from None
+    match dict(value):
+        case {"all_of": _}:
+            guard: Guard = AllOf(tuple(document.take("all_of", _list_of(_to_guard))))
+        case {"any_of": _}:
+            guard = AnyOf(tuple(document.take("any_of", _list_of(_to_guard))))
+        case {"not": _}:
+            guard = Not(document.take("not", _to_guard))
+        case _:
+            name = document.take("name", _text)
+            more = {**document.given("metadata", _to_mapping), **document.given("description", _text)}
+            guard = GuardRef(name, **more)
     document.end()
     return guard
 
