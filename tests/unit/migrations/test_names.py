@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from duraflow.errors import InvalidArgument
-from duraflow_pg.schema.names import check_schema_name, dollar_quote, quote_identifier, quote_literal
+from duraflow_pg.schema.names import (
+    check_schema_name,
+    dollar_quote,
+    quote_identifier,
+    quote_in_query,
+    quote_literal,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,7 @@ def test_an_error_names_where_the_name_came_from() -> None:
 def test_quoting() -> None:
     """Quotes are doubled, a backslash is safe under any setting, a dollar tag never occurs in what it quotes."""
     assert quote_identifier('a"b') == '"a""b"'
+    assert quote_in_query('a"%s') == '"a""%%s"'
     assert quote_literal("a'b") == "'a''b'"
     assert quote_literal("a\\'b") == "E'a\\\\''b'"
     assert dollar_quote("x") == "$duraflow$x$duraflow$"

@@ -17,7 +17,7 @@ from duraflow_pg._psycopg import psycopg
 from duraflow_pg.schema.check import SCHEMA_PARAMETERS, SCHEMA_QUERY, schema_problem
 from duraflow_pg.schema.files import migration_files
 from duraflow_pg.schema.generate import objects_of
-from duraflow_pg.schema.names import check_schema_name, quote_identifier
+from duraflow_pg.schema.names import check_schema_name, quote_identifier, quote_in_query
 from duraflow_pg.schema.placement import create_schema, qualify
 from duraflow_pg.schema.sessions import async_session, blocking_session
 
@@ -124,24 +124,25 @@ async def apply(
 
 
 async def _next(session: Session, files: tuple[MigrationFile, ...], schema: str) -> MigrationFile | None:
-    recorded = await recorded_versions(session, schema)
-    pending = [file for file in files if file.version not in recorded]
-    if len(pending) == len(files):
-        # none recorded: another tool may have made it all, from generated SQL or under numbers of its own
-        rows = await session.rows(SCHEMA_QUERY, SCHEMA_PARAMETERS)
-        if schema_problem(rows, schema) is None:
-            return None
+    # a transaction of its own: without autocommit a bare read would leave one open
+    async with session.transaction():
+        recorded = await recorded_versions(session, schema)
+        pending = [file for file in files if file.version not in recorded]
+        if len(pending) == len(files):
+            # none recorded: another tool may have made it all, from generated SQL or under numbers of its own
+            rows = await session.rows(SCHEMA_QUERY, SCHEMA_PARAMETERS)
+            if schema_problem(rows, schema) is None:
+                return None
     return pending[0] if pending else None
 
 
 async def recorded_versions(session: Session, schema: str) -> frozenset[str]:
     """The versions in the schema's own `schema_migrations`, other people's included; none if it is not there."""
-    table = _migrations_table(schema)
-    name = f"{quote_identifier(schema)}.schema_migrations"
-    ((exists,),) = await session.rows("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", [name])
+    table = f"{quote_identifier(schema)}.schema_migrations"
+    ((exists,),) = await session.rows("SELECT pg_catalog.to_regclass(%s) IS NOT NULL", [table])
     if not exists:
         return frozenset()
-    rows = await session.rows(psycopg.sql.SQL("SELECT version::text FROM {}").format(table))
+    rows = await session.rows(psycopg.sql.SQL(f"SELECT version::text FROM {table}"))  # noqa: S608 - quoted
     return frozenset(str(version) for (version,) in rows)
 
 
@@ -222,12 +223,9 @@ async def _make_migrations_table(session: Session, schema: str) -> None:
 
 
 async def _record(session: Session, schema: str, file: MigrationFile) -> None:
-    insert = psycopg.sql.SQL("INSERT INTO {} (version) VALUES (%s) RETURNING version")
-    await session.rows(insert.format(_migrations_table(schema)), [file.version])
-
-
-def _migrations_table(schema: str) -> psycopg.sql.Identifier:
-    return psycopg.sql.Identifier(schema, "schema_migrations")
+    table = f"{quote_in_query(schema)}.schema_migrations"
+    insert = psycopg.sql.SQL(f"INSERT INTO {table} (version) VALUES (%s) RETURNING version")  # noqa: S608 - quoted
+    await session.rows(insert, [file.version])
 
 
 def _unrecorded(schema: str, file: MigrationFile, error: psycopg.Error) -> SchemaMismatch:

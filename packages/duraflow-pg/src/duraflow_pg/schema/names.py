@@ -42,6 +42,14 @@ def quote_identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def quote_in_query(name: str) -> str:
+    """The same for a statement that psycopg is given parameters for, where `%` must be doubled.
+
+    `psycopg.sql.Identifier` does not do that: a schema named `a%s` would be taken for a placeholder.
+    """
+    return quote_identifier(name).replace("%", "%%")
+
+
 def quote_literal(text: str) -> str:
     """The text as a string constant that means the same under any `standard_conforming_strings`."""
     quoted = "'" + text.replace("'", "''").replace("\\", "\\\\") + "'"
