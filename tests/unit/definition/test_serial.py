@@ -377,7 +377,7 @@ DIFFERENCES: list[tuple[dict[str, Any], str]] = [
     ({"events": {"pay": Payment, "remind": Payment}}, "events.remind: null became {"),
     (
         {"initial": "paid", "description": "x", "metadata": {"a": 1}, "events": {}},
-        'initial: "sent" became "paid"; description: "a fine" became "x"; metadata.owner: "city" is gone; and ',
+        'initial: "sent" became "paid"; events: {"pay": {"object": {"amount": "decimal", "note": "str"}, "o… is gone;',
     ),
 ]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -98,6 +99,8 @@ HOSTILE_NAMES = (
 )
 
 
+# Making and validating a strategy takes longer than drawing from it.
+@cache
 def names(*, hostile: bool = True) -> st.SearchStrategy[str]:
     """Valid names of states, events, commands: with `hostile`, also those that break careless code."""
     plain = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
@@ -109,6 +112,7 @@ def names(*, hostile: bool = True) -> st.SearchStrategy[str]:
     return st.one_of(plain, st.sampled_from(HOSTILE_NAMES), text)
 
 
+@cache
 def json_objects(*, max_leaves: int = 6) -> st.SearchStrategy[dict[str, Any]]:
     """JSON objects as they stand in metadata and context, floats that `jsonb` changes and the codec's keys included."""
     texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
@@ -128,9 +132,12 @@ def json_objects(*, max_leaves: int = 6) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(keys, values, max_size=3)
 
 
+@cache
 def guards(names_: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Guard]:
     """Guards and combinations of them."""
-    refs = st.builds(GuardRef, names_ or names(), metadata=st.one_of(st.just({}), json_objects()))
+    refs = st.builds(
+        GuardRef, names() if names_ is None else names_, metadata=st.just({}) | json_objects(max_leaves=2)
+    )
     return st.recursive(
         refs,
         lambda inner: st.one_of(
@@ -142,6 +149,7 @@ def guards(names_: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[Gu
     )
 
 
+@cache
 def durations() -> st.SearchStrategy[timedelta]:
     """Delays of timers, from a microsecond to a hundred years."""
     return st.one_of(
@@ -183,9 +191,9 @@ def workflows(
         draw,
         states=draw(st.lists(name, min_size=1, max_size=max_states, unique=True)),
         events=[*(events or {}), *draw(st.lists(name, min_size=1, max_size=4, unique=True))],
-        commands=commands or name,
-        guards=guards(guard_names or name),
-        delays=delays or name,
+        commands=name if commands is None else commands,
+        guards=guards(name if guard_names is None else guard_names),
+        delays=name if delays is None else delays,
         external=external,
     )
     states = [maker.state(index) for index in range(len(maker.states))]
@@ -313,7 +321,7 @@ class _Maker:
         draw = self.draw
         return CommandRef(
             draw(self._commands),
-            metadata=draw(st.one_of(st.just({}), json_objects())),
+            metadata=draw(json_objects(max_leaves=2)) if draw(st.booleans()) else {},
             best_effort=draw(st.booleans()),
             external=external,
         )
