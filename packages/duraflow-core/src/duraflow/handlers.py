@@ -65,7 +65,7 @@ class Asked:
 
 GuardCheck = Callable[[Asked, Mapping[str, Any]], tuple[Blocker, ...]]
 CommandCall = Callable[[Any], Any]
-DelayCall = Callable[[Asked], timedelta | datetime]
+DelayCall = Callable[[Asked], timedelta | datetime | None]
 
 
 @attrs.frozen
@@ -192,7 +192,7 @@ def _guard_check(name: str, handler: Any) -> GuardCheck:
 def _delay_call(name: str, handler: Any) -> DelayCall:
     asked = _parameters("delays", name, handler, _DELAY_PARAMETERS)
 
-    def compute(values: Asked) -> timedelta | datetime:
+    def compute(values: Asked) -> timedelta | datetime | None:
         return handler(**{key: getattr(values, key) for key in asked})  # type: ignore[no-any-return]
 
     return compute

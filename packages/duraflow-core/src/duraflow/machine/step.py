@@ -374,7 +374,8 @@ class Step:
         if self.entered:
             if outcome is None and self._continuation is None and self.state.timers:
                 asked = self.asked()
-                self._armed = tuple(self._arm(timer, asked) for timer in self.state.timers.values())
+                timers = (self._arm(timer, asked) for timer in self.state.timers.values())
+                self._armed = tuple(timer for timer in timers if timer is not None)
                 last = next(draft for draft in reversed(self._drafts) if draft["entered"])
                 last["timers"] = self._armed
             had = before is not None and (before.timers or before.continuation is not None)
@@ -414,18 +415,24 @@ class Step:
         )
         return Writes(before, after, entries, due)
 
-    def _arm(self, timer: Timer, asked: Asked) -> ArmedTimer:
+    def _arm(self, timer: Timer, asked: Asked) -> ArmedTimer | None:
         after = timer.after
         if isinstance(after, timedelta):
             return ArmedTimer(timer.event, self.now + after)
         computed = self._rules.handlers.delays[after.name](asked)
+        if computed is None:
+            # This instance needs no such timer here: one that is bound to be refused would only fill the history.
+            return None
         where = f"delay {after.name!r}"
         if isinstance(computed, timedelta):
             if abs(computed) > MAX_DELAY:
                 raise InvalidArgument(where, f"it returned {computed}; the limit is {MAX_DELAY.days} days")
             return ArmedTimer(timer.event, max(self.now, self.now + computed))
         if not isinstance(computed, datetime):
-            raise InvalidArgument(where, f"it returned {computed!r}; return a timedelta or an aware datetime")
+            raise InvalidArgument(
+                where,
+                f"it returned {computed!r}; return a timedelta, an aware datetime, or None for no timer",
+            )
         if computed.tzinfo is None:
             raise InvalidArgument(where, f"it returned {computed!r}, which has no time zone")
         if computed - self.now > MAX_DELAY:

@@ -371,7 +371,8 @@ class AsyncRuntime(AsyncCalls):
         commands: functions (or objects with `execute(ctx)`), by name or as a mapping. Those that definitions carry
             themselves need not be given; the same holds for `guards` and `delays`.
         guards: pure functions of any of (payload, context, metadata, now, params), or objects with `check`.
-        delays: pure functions of any of (payload, context, metadata, now) that give a timedelta or a datetime.
+        delays: pure functions of any of (payload, context, metadata, now) that give a timedelta, a datetime, or None
+            for no timer this time.
         resources: factories of what commands get by `ctx.resource(kind)`, called once per unit of work with an object
             that has `connection` and `on_rollback(undo)`.
         persistence: where instances live, such as `InMemoryPersistence()`.
