@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     apply = commands.add_parser("migrate", help="apply what is missing, without dbmate")
     apply.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         default=timedelta(minutes=5),
         metavar="SECONDS",
         help="how long to wait for others (default: 300)",
