@@ -244,6 +244,12 @@ def test_what_is_parked_is_listed_and_not_claimed(persistence: InMemoryPersisten
     _write(persistence, 1, SetDue(None, {"remind": _given_up(START + DAY, 7)}))
     _write(persistence, 2, SetDue(None, {"close": _given_up(START + DAY), "remind": _given_up(START)}))
     _write(persistence, 3, SetDue(START + DAY, {"close": _given_up(START + DAY)}))
+    other = started(namespace="b", database=persistence.database)
+    stored(other, new(9, namespace="b"))
+    elsewhere = begin(other)
+    earlier = SetDue(None, {"remind": _given_up(START - DAY)})
+    drive(due_store(other).write(elsewhere.unit, new(9, namespace="b"), earlier))
+    elsewhere.commit()
     due = due_store(persistence)
     everything = [
         Parked(UUID(int=2), "fine", "created", "remind", START, 10, "oops"),

@@ -81,12 +81,13 @@ def test_pages_go_forwards_and_backwards(persistence: InMemoryPersistence, fresh
     assert _read(persistence, 0, 0, unit=tx.unit) == []
 
 
-def test_an_entry_must_come_after_the_last_one(persistence: InMemoryPersistence) -> None:
+@pytest.mark.parametrize("taken", [4, 5])
+def test_an_entry_must_come_after_the_last_one(persistence: InMemoryPersistence, taken: int) -> None:
     """The second guard against lost updates: a taken `seq` is a conflict, and nothing of the call is written."""
     tx = begin(persistence)
     with pytest.raises(ConcurrencyConflict) as caught:
-        drive(persistence.history.append(tx.unit, [entry(new(1, version=5)), entry(new(1, version=4))]))
-    assert (caught.value.instance_id, caught.value.expected_version) == (UUID(int=1), 3)
+        drive(persistence.history.append(tx.unit, [entry(new(1, version=5)), entry(new(1, version=taken))]))
+    assert (caught.value.instance_id, caught.value.expected_version) == (UUID(int=1), taken - 1)
     assert _read(persistence, 0, unit=tx.unit) == [1, 2, 3, 4]
     tx.commit()
     assert seqs(persistence) == [1, 2, 3, 4]

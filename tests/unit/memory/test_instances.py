@@ -207,6 +207,7 @@ def test_a_deletion_takes_everything_along(persistence: InMemoryPersistence) -> 
     stored(persistence, new(1, ref="A1"), new(2, parent_id=UUID(int=1), root_id=UUID(int=1)))
     tx = begin(persistence)
     drive(persistence.instances.create(tx.unit, new(3, parent_id=UUID(int=1))))
+    drive(persistence.instances.create(tx.unit, new(4, parent_id=UUID(int=2))))
     assert drive(persistence.instances.delete(tx.unit, UUID(int=1)))
     assert not drive(persistence.instances.delete(tx.unit, UUID(int=1)))
     tx.commit()
@@ -214,7 +215,7 @@ def test_a_deletion_takes_everything_along(persistence: InMemoryPersistence) -> 
     assert seqs(persistence, 1) == []
     assert drive(persistence.instances.get(None, ("fine", "A1"), clock=None)) is None
     assert read(persistence, 2) == new(2, root_id=UUID(int=1))
-    assert read(persistence, 3) == new(3)
+    assert (read(persistence, 3), read(persistence, 4)) == (new(3), new(4, parent_id=UUID(int=2)))
     stored(persistence, new(1, ref="A1"))
     assert seqs(persistence, 1) == [1]
 

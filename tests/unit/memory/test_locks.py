@@ -24,6 +24,7 @@ from tests.unit.memory.support import (
     Open,
     begin,
     due_store,
+    entry,
     moved,
     new,
     read,
@@ -137,6 +138,7 @@ def test_skip_locked_does_not_wait(persistence: InMemoryPersistence) -> None:
 _WRITES: dict[str, Callable[[InMemoryPersistence, Open], Any]] = {
     "save": lambda own, tx: own.instances.save(tx.unit, moved(new(1)), expected=new(1)),
     "delete": lambda own, tx: own.instances.delete(tx.unit, ONE),
+    "append": lambda own, tx: own.history.append(tx.unit, [entry(new(1, version=2))]),
     "due": lambda own, tx: due_store(own).write(tx.unit, new(1), SetDue(START)),
 }
 
@@ -163,6 +165,20 @@ def test_a_save_that_waited_is_judged_by_what_it_finds(persistence: InMemoryPers
     assert call.result() is False
     second.commit()
     assert read(persistence) == moved(before, state="mine")
+
+
+def test_a_deletion_waits_for_the_children(persistence: InMemoryPersistence) -> None:
+    """Their rows change too, so whoever holds one ends first, and its changes are kept."""
+    child = new(4, parent_id=ONE)
+    stored(persistence, child)
+    first, second = begin(persistence), begin(persistence)
+    assert drive(persistence.instances.save(first.unit, moved(child, state="sent"), expected=child))
+    call = Call(persistence.instances.delete(second.unit, ONE))
+    assert call.waiting
+    first.commit()
+    assert call.result()
+    second.commit()
+    assert read(persistence, 4) == moved(new(4), state="sent")
 
 
 # --- creation ---------------------------------------------------------------------------------------------------
@@ -342,6 +358,25 @@ def test_a_transaction_may_go_on_after_a_cancelled_wait(persistence: InMemoryPer
     first.commit()
     assert not _lock(persistence, second, ONE).waiting
     second.commit()
+    assert _free(persistence)
+
+
+def test_a_forgotten_call_may_be_collected_at_any_moment(persistence: InMemoryPersistence) -> None:
+    """Also in the middle of a statement of the same thread, which must not wait for itself."""
+    first, second = begin(persistence), begin(persistence)
+    _lock(persistence, first, ONE)
+    forgotten = [_lock(persistence, second, ONE)]
+
+    def forget() -> None:
+        with persistence.database.mutex:
+            forgotten.clear()
+
+    thread = threading.Thread(target=forget, daemon=True)
+    thread.start()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    second.roll_back()
+    first.commit()
     assert _free(persistence)
 
 

@@ -8,12 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from duraflow.codec import Codec
+from duraflow.codec import Codec, Limits
 from duraflow.errors import InvalidArgument, Misuse, NotSupported
 from duraflow.memory import InMemoryPersistence
 from duraflow.ports import UnitOfWork
 from duraflow.queries import InstanceQuery
 from duraflow.runtime.drive import drive
+from duraflow.runtime.waits import BlockingWaits
 from duraflow.writes import ClearDue, SetDue
 from tests.unit.memory.support import (
     DAY,
@@ -336,21 +337,31 @@ def test_it_serves_several_runtimes_that_agree() -> None:
 
 
 def test_it_refuses_a_runtime_that_reads_in_another_way() -> None:
-    """A second runtime with other types could not read what the first one writes."""
+    """With other types it could not read what the first one writes; of other threads or loops it must not wait."""
     colour = Enum("colour", ["RED"])
     persistence = started()
-    with pytest.raises(Misuse, match="already serves a runtime"):
-        start(persistence, codec=Codec(types=[colour]))
+    for waits, codec in (
+        (None, Codec(types=[colour])),
+        (None, Codec(limits=Limits(max_depth=3))),
+        (BlockingWaits(), Codec()),
+    ):
+        with pytest.raises(Misuse, match="already serves a runtime"):
+            start(persistence, waits, codec)
+    drive(lifecycle(persistence).close())
+    start(persistence, BlockingWaits(), Codec(types=[colour]))
 
 
-def test_a_call_that_waits_is_not_lost_with_its_transaction(persistence: InMemoryPersistence) -> None:
+@pytest.mark.parametrize("first_ended", ["waiter", "holder"])
+def test_a_call_that_waits_is_not_lost_with_its_transaction(
+    persistence: InMemoryPersistence, first_ended: str
+) -> None:
     """A transaction ended by someone else while it waits is told so, and keeps no lock."""
     stored(persistence, new(1))
     holder, waiter, third = begin(persistence), begin(persistence), begin(persistence)
     drive(persistence.instances.lock(holder.unit, UUID(int=1), clock=None))
     call = Call(persistence.instances.lock(waiter.unit, UUID(int=1), clock=None))
-    waiter.commit()
-    holder.commit()
+    for tx in (waiter, holder) if first_ended == "waiter" else (holder, waiter):
+        tx.commit()
     with pytest.raises(Misuse, match="ended while it was still waiting"):
         call.result()
     assert (
