@@ -82,8 +82,8 @@ def utc(value: datetime) -> datetime:
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
-def instance_to_record(instance: Instance, codec: Codec) -> Record:
-    """The row of an instance."""
+def instance_to_record(instance: Instance, codec: Codec, *, context: bool = True) -> Record:
+    """The row of an instance; without `context` that column is None, for a store that leaves it as it is."""
     return {
         "id": instance.id,
         "namespace": instance.namespace,
@@ -93,7 +93,7 @@ def instance_to_record(instance: Instance, codec: Codec) -> Record:
         "state": instance.state,
         "outcome": instance.outcome,
         "version": instance.version,
-        "context": codec.encode(instance.context, path="context"),
+        "context": codec.encode(instance.context, path="context") if context else None,
         "metadata": codec.encode(instance.metadata, path="metadata") if instance.metadata else "{}",
         "timers": timers_to_text(instance.timers) if instance.timers else None,
         "continuation": _continuation_to_text(instance.continuation, codec),

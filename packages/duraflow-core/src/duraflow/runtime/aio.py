@@ -364,7 +364,8 @@ class AsyncRuntime(AsyncCalls):
     """Runs workflows over a persistence, for asyncio.
 
     Making one does no I/O. `start()` (or `async with AsyncRuntime(…) as runtime`) opens what the persistence owns,
-    checks its schema and makes the definitions known to it. Nothing is global: several runtimes live side by side without seeing each other.
+    checks its schema and makes the definitions known to it. Nothing is global: several runtimes live side by side
+    without seeing each other.
 
     Args:
         workflows: every definition, in all versions that have living instances; new instances get the highest.

@@ -363,7 +363,8 @@ class Runtime(Calls):
     """Runs workflows over a persistence, blocking.
 
     Making one does no I/O. `start()` (or `with Runtime(…) as runtime`) opens what the persistence owns,
-    checks its schema and makes the definitions known to it. Nothing is global: several runtimes live side by side without seeing each other.
+    checks its schema and makes the definitions known to it. Nothing is global: several runtimes live side by side
+    without seeing each other.
 
     Args:
         workflows: every definition, in all versions that have living instances; new instances get the highest.

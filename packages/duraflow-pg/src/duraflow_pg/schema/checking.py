@@ -32,6 +32,7 @@ def check_schema(target: str | psycopg.Connection[Any], *, schema: str = "public
         InvalidArgument: the DSN or the schema's name cannot be used.
         Misuse: the connection is inside a transaction.
         StoreUnavailable: no connection could be made.
+        psycopg.Error: the role may not read the schema's `schema_migrations`.
     """
     check_schema_name(schema)
     with blocking_session(target) as session:

@@ -1,0 +1,44 @@
+"""Duraflow on PostgreSQL: the ports of `duraflow`, on tables that dbmate (or this package) makes."""
+
+from duraflow_pg.database import Timeouts
+from duraflow_pg.due import PgDueStore
+from duraflow_pg.history import PgHistoryStore
+from duraflow_pg.instances import PgInstanceStore
+from duraflow_pg.persistence import AsyncPgPersistence, PgPersistence
+from duraflow_pg.schema import (
+    CopyReport,
+    FilesDiffer,
+    MigrationSql,
+    check_schema,
+    check_schema_async,
+    copy_migrations,
+    generate_migration_sql,
+    migrate,
+    migrate_async,
+    migrations_path,
+)
+from duraflow_pg.units import PgTransactionRunner
+from duraflow_pg.writer import PgWriter
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncPgPersistence",
+    "CopyReport",
+    "FilesDiffer",
+    "MigrationSql",
+    "PgDueStore",
+    "PgHistoryStore",
+    "PgInstanceStore",
+    "PgPersistence",
+    "PgTransactionRunner",
+    "PgWriter",
+    "Timeouts",
+    "check_schema",
+    "check_schema_async",
+    "copy_migrations",
+    "generate_migration_sql",
+    "migrate",
+    "migrate_async",
+    "migrations_path",
+]

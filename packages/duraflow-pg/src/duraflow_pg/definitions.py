@@ -1,0 +1,67 @@
+"""Which versions of which workflows has this database seen? One row each in `workflow_definitions`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from duraflow.codec import canonical_json
+from duraflow.definition.workflow import Workflow
+from duraflow_pg.database import PgDatabase
+from duraflow_pg.statements import compiled, int_array, text_array
+
+
+@attrs.frozen(eq=False)
+class PgDefinitionStore:
+    """`DefinitionStore` on the table `workflow_definitions`."""
+
+    _database: PgDatabase
+
+    async def register(self, workflows: Sequence[Workflow], /) -> Mapping[tuple[str, int], Mapping[str, Any]]:
+        if not workflows:
+            return {}
+        schema = self._database.schema
+        parameters = {
+            "namespace": self._database.namespace,
+            "workflows": text_array(workflow.name for workflow in workflows),
+            "versions": int_array(workflow.version for workflow in workflows),
+        }
+        known = {
+            (row[0], row[1]): row
+            for row in await self._database.fetch(None, compiled(_KNOWN, schema), parameters)
+        }
+        new = [workflow for workflow in workflows if (workflow.name, workflow.version) not in known]
+        if new:
+            # Only what is new is written, so that a runtime with nothing new starts on a read-only role too.
+            parameters |= {
+                "workflows": text_array(workflow.name for workflow in new),
+                "versions": int_array(workflow.version for workflow in new),
+                "hashes": text_array(workflow.hash for workflow in new),
+                "snapshots": text_array(canonical_json(workflow.to_json()) for workflow in new),
+            }
+            await self._database.fetch(None, compiled(_ADD, schema), parameters)
+            parameters["workflows"] = text_array(workflow.name for workflow in workflows)
+            parameters["versions"] = int_array(workflow.version for workflow in workflows)
+            rows = await self._database.fetch(None, compiled(_KNOWN, schema), parameters)
+            known = {(row[0], row[1]): row for row in rows}
+        mine = {(workflow.name, workflow.version): workflow.hash for workflow in workflows}
+        return {key: json.loads(row[3]) for key, row in known.items() if row[2] != mine[key]}
+
+
+_KNOWN = """
+SELECT d.workflow, d.version, d.hash, d.snapshot::text
+FROM unnest(%(workflows)s::text[], %(versions)s::int[]) AS k (workflow, version)
+JOIN {definitions} d ON d.namespace = %(namespace)s AND d.workflow = k.workflow AND d.version = k.version
+"""
+
+_ADD = """
+INSERT INTO {definitions} (namespace, workflow, version, hash, snapshot)
+SELECT %(namespace)s, k.workflow, k.version, k.hash, k.snapshot
+FROM unnest(%(workflows)s::text[], %(versions)s::int[], %(hashes)s::text[], %(snapshots)s::text[]::jsonb[])
+    AS k (workflow, version, hash, snapshot)
+ORDER BY k.workflow, k.version
+ON CONFLICT DO NOTHING
+"""

@@ -1,0 +1,345 @@
+"""How is a step written in one statement? The SQL and parameters of one move, one creation, and of many at once.
+
+A single move takes a statement of scalars, the fastest there is. Everything else (several entries, several instances)
+goes through the set-based ones, which take one array for each column. Either way the instance's row is compared and
+set first, and history and due row follow from what was really set: one statement, all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, LiteralString
+
+from duraflow.codec import Codec
+from duraflow.instance import HistoryEntry
+from duraflow.records import entry_to_record, instance_to_record
+from duraflow.writes import ClearDue, NudgeDue, SetDue, Writes
+from duraflow_pg.due import NUDGE, due_parameters
+from duraflow_pg.history import NAMES, VALUES, entry_parameters
+from duraflow_pg.statements import bool_array, compiled, int_array, text_array, time_array, uuid_array
+
+Parameters = dict[str, Any]
+
+
+def is_simple(writes: Writes) -> bool:
+    """Whether the statement for one move does: one entry, and nothing that only upgrades and chains touch."""
+    before, after = writes.before, writes.after
+    return (
+        before is not None
+        and len(writes.entries) == 1
+        and before.definition_version == after.definition_version
+        and before.continuation is None
+        and after.continuation is None
+        and before.lease_token == after.lease_token
+        and before.waiting_events == after.waiting_events
+    )
+
+
+def context_changed(writes: Writes) -> bool:
+    """Whether the row's context must be written; history says so exactly."""
+    return writes.before is None or any(entry.change for entry in writes.entries)
+
+
+# --- one move -----------------------------------------------------------------------------------------------------
+
+_MOVED = """
+WITH moved AS (
+    UPDATE {instances} i SET
+        state = %(state)s, outcome = %(outcome)s, version = %(version)s,
+        context = coalesce(%(context)s::jsonb, i.context), timers = %(timers)s::jsonb,
+        updated_at = %(updated_at)s, entered_at = %(entered_at)s, finished_at = %(finished_at)s,
+        position = greatest(i.position, pg_current_xact_id())
+    WHERE i.id = %(id)s AND i.namespace = %(namespace)s AND i.version = %(expected)s
+      AND i.lease_token IS NOT DISTINCT FROM %(expected_lease)s
+    RETURNING i.id, i.position
+)"""
+
+_ADDED = """
+INSERT INTO {history} ({names}) SELECT m.id, {values}, m.position FROM moved m RETURNING seq
+"""
+
+_SET_ONE = """
+INSERT INTO {due} (instance_id, namespace, due_at, retries, parked_at, error)
+SELECT m.id, %(namespace)s, %(due_at)s, %(retries)s::jsonb, %(parked_at)s, %(error)s FROM moved m
+ON CONFLICT (instance_id) DO UPDATE SET
+    due_at = excluded.due_at, retries = excluded.retries, parked_at = excluded.parked_at, error = excluded.error
+"""
+
+_CLEAR_ONE = "DELETE FROM {due} d USING moved m WHERE d.instance_id = m.id"
+
+# With no entry only the due row changes, if the instance is still as it was read.
+_SAME = """
+WITH moved AS (
+    SELECT i.id FROM {instances} i
+    WHERE i.id = %(id)s AND i.namespace = %(namespace)s AND i.version = %(expected)s
+      AND i.lease_token IS NOT DISTINCT FROM %(expected_lease)s
+    FOR NO KEY UPDATE
+)"""
+
+
+def one_move(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Parameters]:
+    """The statement's name and the parameters for one move with one entry."""
+    before, after, entry = writes.before, writes.after, writes.entries[0]
+    assert before is not None
+    record = instance_to_record(after, codec, context=context_changed(writes))
+    parameters = entry_parameters(entry_to_record(entry, codec))
+    parameters.update(record)
+    parameters["namespace"] = namespace
+    parameters["expected"] = before.version
+    parameters["expected_lease"] = before.lease_token
+    return f"move{_due_of(writes, parameters)}", parameters
+
+
+def one_due_change(writes: Writes, namespace: str) -> tuple[str, Parameters]:
+    """The statement's name and the parameters for a change of the due row alone."""
+    before = writes.before
+    assert before is not None
+    parameters: Parameters = {
+        "id": before.id,
+        "namespace": namespace,
+        "expected": before.version,
+        "expected_lease": before.lease_token,
+    }
+    return f"same{_due_of(writes, parameters)}", parameters
+
+
+def _due_of(writes: Writes, parameters: Parameters) -> str:
+    match writes.due:
+        case SetDue() as change:
+            parameters.update(due_parameters(change))
+            return " set"
+        case NudgeDue(at):
+            parameters.update(nudge_at=at, nudge_text=at.isoformat())
+            return " nudge"
+        case ClearDue():
+            return " clear"
+        case None:
+            return ""
+
+
+# --- many moves, and moves with many entries ----------------------------------------------------------------------
+
+_MANY_MOVED = """
+WITH input AS (
+    SELECT * FROM unnest(
+        %(id)s::uuid[], %(expected)s::bigint[], %(expected_lease)s::uuid[], %(definition_version)s::int[],
+        %(state)s::text[], %(outcome)s::text[], %(version)s::bigint[], %(context)s::text[], %(timers)s::text[],
+        %(continuation)s::text[], %(updated_at)s::timestamptz[], %(entered_at)s::timestamptz[],
+        %(finished_at)s::timestamptz[], %(lease_token)s::uuid[], %(waiting_events)s::boolean[]
+    ) AS n (
+        id, expected, expected_lease, definition_version, state, outcome, version, context, timers, continuation,
+        updated_at, entered_at, finished_at, lease_token, waiting_events
+    )
+), held AS (
+    -- Ordered, so that two batches never wait for each other crosswise; what someone holds is passed over.
+    SELECT i.id FROM {instances} i
+    WHERE i.id = ANY (%(id)s::uuid[]) AND i.namespace = %(namespace)s
+    ORDER BY i.id FOR NO KEY UPDATE SKIP LOCKED
+), moved AS (
+    UPDATE {instances} i SET
+        definition_version = n.definition_version, state = n.state, outcome = n.outcome, version = n.version,
+        context = coalesce(n.context::jsonb, i.context), timers = n.timers::jsonb,
+        continuation = n.continuation::jsonb, updated_at = n.updated_at, entered_at = n.entered_at,
+        finished_at = n.finished_at, lease_token = n.lease_token, waiting_events = n.waiting_events,
+        position = greatest(i.position, pg_current_xact_id())
+    FROM input n JOIN held h ON h.id = n.id
+    WHERE i.id = n.id AND i.version = n.expected AND i.lease_token IS NOT DISTINCT FROM n.expected_lease
+    RETURNING i.id, i.position
+)"""
+
+_MANY_ADDED = """, added AS (
+    INSERT INTO {history} ({names})
+    SELECT m.id, e.seq, e.kind, e.event, e.from_state, e.to_state, e.status, e.entered, e.at, e.definition_version,
+        e.attempt_id, e.transition_id, e.outcome, e.commands::jsonb, e.blockers::jsonb, e.payload::jsonb,
+        e.trigger::jsonb, e.change::jsonb, e.timers::jsonb, e.metadata::jsonb, %(namespace)s, m.position
+    FROM unnest(
+        %(e_instance_id)s::uuid[], %(e_seq)s::bigint[], %(e_kind)s::text[], %(e_event)s::text[],
+        %(e_from_state)s::text[], %(e_to_state)s::text[], %(e_status)s::text[], %(e_entered)s::boolean[],
+        %(e_at)s::timestamptz[], %(e_definition_version)s::int[], %(e_attempt_id)s::uuid[],
+        %(e_transition_id)s::uuid[], %(e_outcome)s::text[], %(e_commands)s::text[], %(e_blockers)s::text[],
+        %(e_payload)s::text[], %(e_trigger)s::text[], %(e_change)s::text[], %(e_timers)s::text[],
+        %(e_metadata)s::text[]
+    ) AS e (
+        instance_id, seq, kind, event, from_state, to_state, status, entered, at, definition_version, attempt_id,
+        transition_id, outcome, commands, blockers, payload, trigger, change, timers, metadata
+    ) JOIN moved m ON m.id = e.instance_id
+)"""
+
+_MANY_SET = """, due_set AS (
+    INSERT INTO {due} (instance_id, namespace, due_at, retries, parked_at, error)
+    SELECT m.id, %(namespace)s, d.due_at, d.retries::jsonb, d.parked_at, d.error
+    FROM unnest(
+        %(d_id)s::uuid[], %(d_due_at)s::timestamptz[], %(d_retries)s::text[], %(d_parked_at)s::timestamptz[],
+        %(d_error)s::text[]
+    ) AS d (id, due_at, retries, parked_at, error)
+    JOIN moved m ON m.id = d.id
+    ORDER BY m.id
+    ON CONFLICT (instance_id) DO UPDATE SET
+        due_at = excluded.due_at, retries = excluded.retries, parked_at = excluded.parked_at, error = excluded.error
+)"""
+
+_MANY_CLEARED = """, due_cleared AS (
+    DELETE FROM {due} d USING moved m
+    WHERE d.instance_id = m.id AND m.id = ANY (%(cleared)s::uuid[])
+)"""
+
+_CREATED = """
+WITH moved AS (
+    INSERT INTO {instances} (
+        id, namespace, workflow, definition_version, ref, state, outcome, version, context, metadata, timers,
+        continuation, created_at, updated_at, entered_at, finished_at, parent_id, root_id
+    )
+    SELECT n.id, %(namespace)s, n.workflow, n.definition_version, n.ref, n.state, n.outcome, n.version,
+        n.context::jsonb, n.metadata::jsonb, n.timers::jsonb, n.continuation::jsonb, n.created_at, n.updated_at,
+        n.entered_at, n.finished_at, n.parent_id, n.root_id
+    FROM unnest(
+        %(id)s::uuid[], %(workflow)s::text[], %(definition_version)s::int[], %(ref)s::text[], %(state)s::text[],
+        %(outcome)s::text[], %(version)s::bigint[], %(context)s::text[], %(metadata)s::text[], %(timers)s::text[],
+        %(continuation)s::text[], %(created_at)s::timestamptz[], %(updated_at)s::timestamptz[],
+        %(entered_at)s::timestamptz[], %(finished_at)s::timestamptz[], %(parent_id)s::uuid[], %(root_id)s::uuid[]
+    ) AS n (
+        id, workflow, definition_version, ref, state, outcome, version, context, metadata, timers, continuation,
+        created_at, updated_at, entered_at, finished_at, parent_id, root_id
+    )
+    -- One order for all, so that two batches with the same refs wait for each other, but never crosswise.
+    ORDER BY n.workflow, n.ref, n.id
+    ON CONFLICT DO NOTHING
+    RETURNING id, position
+)"""
+
+_CREATED_ONE = """
+WITH moved AS (
+    INSERT INTO {instances} (
+        id, namespace, workflow, definition_version, ref, state, outcome, version, context, metadata, timers,
+        created_at, updated_at, entered_at, finished_at, parent_id, root_id
+    ) VALUES (
+        %(id)s, %(namespace)s, %(workflow)s, %(definition_version)s, %(ref)s, %(state)s, %(outcome)s, %(version)s,
+        %(context)s::jsonb, %(metadata)s::jsonb, %(timers)s::jsonb, %(created_at)s, %(updated_at)s, %(entered_at)s,
+        %(finished_at)s, %(parent_id)s, %(root_id)s
+    )
+    ON CONFLICT DO NOTHING
+    RETURNING id, position
+)"""
+
+_RETURNED = " SELECT id FROM moved"
+
+_Array = Callable[[Iterable[Any]], str]
+
+_MOVE_ARRAYS: Mapping[str, _Array] = {
+    "id": uuid_array,
+    "definition_version": int_array,
+    "state": text_array,
+    "outcome": text_array,
+    "version": int_array,
+    "context": text_array,
+    "timers": text_array,
+    "continuation": text_array,
+    "updated_at": time_array,
+    "entered_at": time_array,
+    "finished_at": time_array,
+}
+_MOVE_ONLY: Mapping[str, _Array] = {"lease_token": uuid_array, "waiting_events": bool_array}
+_CREATE_ONLY: Mapping[str, _Array] = {
+    "workflow": text_array,
+    "ref": text_array,
+    "metadata": text_array,
+    "created_at": time_array,
+    "parent_id": uuid_array,
+    "root_id": uuid_array,
+}
+_ENTRY_ARRAYS: Mapping[str, _Array] = {
+    "instance_id": uuid_array,
+    "seq": int_array,
+    "kind": text_array,
+    "event": text_array,
+    "from_state": text_array,
+    "to_state": text_array,
+    "status": text_array,
+    "entered": bool_array,
+    "at": time_array,
+    "definition_version": int_array,
+    "attempt_id": uuid_array,
+    "transition_id": uuid_array,
+    "outcome": text_array,
+    "commands": text_array,
+    "blockers": text_array,
+    "payload": text_array,
+    "trigger": text_array,
+    "change": text_array,
+    "timers": text_array,
+    "metadata": text_array,
+}
+
+
+def many(batch: Sequence[Writes], codec: Codec, namespace: str, *, new: bool) -> tuple[str, Parameters]:
+    """The statement's name and the parameters for a batch of moves, or of creations, of different instances."""
+    records = [instance_to_record(w.after, codec, context=context_changed(w)) for w in batch]
+    arrays = {**_MOVE_ARRAYS, **(_CREATE_ONLY if new else _MOVE_ONLY)}
+    parameters: Parameters = {
+        name: array([record[name] for record in records]) for name, array in arrays.items()
+    }
+    parameters["namespace"] = namespace
+    if not new:
+        befores = [writes.before for writes in batch if writes.before is not None]
+        parameters["expected"] = int_array(before.version for before in befores)
+        parameters["expected_lease"] = uuid_array(before.lease_token for before in befores)
+    _entry_arrays([entry for writes in batch for entry in writes.entries], codec, parameters)
+    name = "create many" if new else "move many"
+    return name + _due_arrays(batch, parameters), parameters
+
+
+def one_creation(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Parameters]:
+    """The statement's name and the parameters for one creation with one entry."""
+    parameters = entry_parameters(entry_to_record(writes.entries[0], codec))
+    parameters.update(instance_to_record(writes.after, codec))
+    parameters["namespace"] = namespace
+    return f"create{_due_of(writes, parameters)}", parameters
+
+
+def _entry_arrays(entries: Sequence[HistoryEntry], codec: Codec, parameters: Parameters) -> None:
+    records = [entry_to_record(entry, codec) for entry in entries]
+    for name, array in _ENTRY_ARRAYS.items():
+        parameters[f"e_{name}"] = array([record[name] for record in records])
+
+
+def _due_arrays(batch: Sequence[Writes], parameters: Parameters) -> str:
+    """Due changes of a batch: which parts the statement needs, with their arrays."""
+    setting = [(writes.after.id, writes.due) for writes in batch if isinstance(writes.due, SetDue)]
+    clearing = [writes.after.id for writes in batch if isinstance(writes.due, ClearDue)]
+    name = ""
+    if setting:
+        rows = [due_parameters(change) for _, change in setting]
+        parameters["d_id"] = uuid_array(instance_id for instance_id, _ in setting)
+        parameters["d_due_at"] = time_array(row["due_at"] for row in rows)
+        parameters["d_retries"] = text_array(row["retries"] for row in rows)
+        parameters["d_parked_at"] = time_array(row["parked_at"] for row in rows)
+        parameters["d_error"] = text_array(row["error"] for row in rows)
+        name += " set"
+    if clearing:
+        parameters["cleared"] = uuid_array(clearing)
+        name += " clear"
+    return name
+
+
+def statements(schema: str) -> dict[str, bytes]:
+    """All statements of this module by name: `move`, `same`, `create`, each with what they do to the due row."""
+    made: dict[str, bytes] = {}
+    pieces: dict[str, LiteralString] = {" set": _SET_ONE, " nudge": NUDGE, " clear": _CLEAR_ONE}
+    made["move"] = compiled(_MOVED + _ADDED, schema, names=NAMES, values=VALUES)
+    made["create"] = compiled(_CREATED_ONE + _ADDED, schema, names=NAMES, values=VALUES)
+    for name, piece in pieces.items():
+        with_due: LiteralString = ", due_change AS (" + piece + ")"
+        made[f"move{name}"] = compiled(_MOVED + with_due + _ADDED, schema, names=NAMES, values=VALUES)
+        made[f"same{name}"] = compiled(_SAME + with_due + _RETURNED, schema)
+    made["create set"] = compiled(
+        _CREATED_ONE + ", due_change AS (" + _SET_ONE + ")" + _ADDED, schema, names=NAMES, values=VALUES
+    )
+    for head, start in (("move many", _MANY_MOVED), ("create many", _CREATED)):
+        for name, piece in (
+            ("", ""),
+            (" set", _MANY_SET),
+            (" clear", _MANY_CLEARED),
+            (" set clear", _MANY_SET + _MANY_CLEARED),
+        ):
+            made[head + name] = compiled(start + _MANY_ADDED + piece + _RETURNED, schema, names=NAMES)
+    return made

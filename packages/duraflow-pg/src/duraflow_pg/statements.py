@@ -1,0 +1,55 @@
+"""How does a statement get the schema's name, once, and rows become values?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from psycopg import sql
+
+Row = tuple[Any, ...]
+Parameters = Mapping[str, Any]
+
+
+def compiled(template: LiteralString, schema: str, **parts: LiteralString) -> bytes:
+    """A statement with qualified table names in place of `{instances}`, `{history}`, `{definitions}`, `{due}`.
+
+    Names are quoted identifiers in the text itself, never left to `search_path`. `parts` are pieces of SQL.
+    """
+    names: dict[str, sql.Composable] = {
+        short: sql.Identifier(schema, f"workflow_{short}")
+        for short in ("instances", "history", "definitions", "due")
+    }
+    pieces = {name: sql.SQL(piece).format(**names) for name, piece in parts.items()}
+    return sql.SQL(template).format(**names, **pieces).as_bytes(None)
+
+
+def text_array(values: Iterable[str | None]) -> str:
+    """A PostgreSQL array literal of texts; much cheaper than binding a list, element by element."""
+    return "{" + ",".join("NULL" if value is None else _quoted(value) for value in values) + "}"
+
+
+def _quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def uuid_array(values: Iterable[UUID | None]) -> str:
+    """A PostgreSQL array literal of UUIDs."""
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
+
+
+def time_array(values: Iterable[datetime | None]) -> str:
+    """A PostgreSQL array literal of times."""
+    return "{" + ",".join("NULL" if value is None else f'"{value.isoformat()}"' for value in values) + "}"
+
+
+def int_array(values: Iterable[int]) -> str:
+    """A PostgreSQL array literal of whole numbers."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def bool_array(values: Iterable[bool]) -> str:
+    """A PostgreSQL array literal of truth values."""
+    return "{" + ",".join("t" if value else "f" for value in values) + "}"

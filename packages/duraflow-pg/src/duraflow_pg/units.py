@@ -1,0 +1,208 @@
+"""What is one transaction on PostgreSQL, and how does it open, end, and recover a lost answer to its COMMIT?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+from psycopg.pq import TransactionStatus
+
+from duraflow.errors import InvalidArgument, Misuse
+from duraflow.ports import UnitOfWork
+from duraflow_pg._psycopg import psycopg
+from duraflow_pg.database import PgDatabase, Witness
+from duraflow_pg.errors import is_broken, is_retryable, translated
+from duraflow_pg.statements import Parameters, Row
+
+_ENDED = Misuse(
+    "the transaction was ended from inside, by a COMMIT or ROLLBACK on its connection",
+    "leave the end of the transaction to whoever opened it, and use savepoints inside",
+)
+
+
+@attrs.define(eq=False)
+class PgUnit:
+    """One transaction. It opens with its first statement, in the same trip, and may commit with its last one.
+
+    Attributes:
+        joined: the transaction is the caller's, who ends it.
+        witness: the last history entry written in it, by which an unknown commit is looked up.
+    """
+
+    database: PgDatabase
+    raw: Any
+    joined: bool
+    witness: Witness | None = None
+    _transaction: Any = None
+    _open: bool = False
+    done: bool = False
+    _committing: bool = False
+
+    @property
+    def connection(self) -> Any:
+        """The psycopg connection that the transaction is open on."""
+        if not self._open:
+            raise Misuse(
+                "the transaction is not open yet", "ask for the connection inside a command or a transaction"
+            )
+        return self.raw
+
+    async def open(self) -> None:
+        """Open it now, because others get the connection."""
+        if not self._open:
+            self._transaction, _ = await self.database.connections.begin(self.raw, self.database.opening)
+            self._open = True
+
+    async def fetch(self, statement: bytes, parameters: Parameters) -> list[Row]:
+        """One statement and its rows, in one trip, which also opens the transaction if need be."""
+        self._check()
+        if not self._open:
+            self._transaction, rows = await self.database.connections.begin(
+                self.raw, [*self.database.opening, (statement, parameters)]
+            )
+            self._open = True
+            return rows
+        return await self.database.connections.run(self.raw, statement, parameters)
+
+    async def fetch_last(self, statement: bytes, parameters: Parameters) -> list[Row]:
+        """The last statement: its rows, committed in the same trip.
+
+        Raises:
+            StoreUnavailable, LockTimeout, SchemaMismatch: nothing was written. When the answer is lost, the outcome is
+                looked up by the witness first; it gives one row if the transaction had been committed.
+        """
+        await self.open()
+        self._check()
+        self._committing = True
+        try:
+            rows = await self.database.connections.finish(self.raw, self._transaction, statement, parameters)
+        except psycopg.Error as error:
+            await self.database.settle(error, self.witness)
+            rows = [()]
+        self.done = True
+        return rows
+
+    def _ended_from_inside(self) -> bool:
+        return self._open and self.raw.info.transaction_status == TransactionStatus.IDLE
+
+    def _check(self) -> None:
+        if self.done:
+            raise Misuse("this transaction has ended", "open a new one")
+        if self._ended_from_inside():
+            raise _ENDED
+
+    async def end(self, error: BaseException | None) -> None:
+        """Commit, or roll back because of the error."""
+        if self.done or not self._open:
+            return
+        self.done = True
+        if self._committing:
+            return
+        ended = error is None and self._ended_from_inside()
+        await self.database.connections.end(self._transaction, error)
+        if ended:
+            raise _ENDED
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        await self.open()
+        self._check()
+        inner, _ = await self.database.connections.begin(self.raw, ())
+        witness = self.witness
+        try:
+            yield
+        except BaseException as error:
+            self.witness = witness
+            await self.database.connections.end(inner, error)
+            raise
+        await self.database.connections.end(inner, None)
+
+
+@attrs.frozen
+class PgTransactionRunner:
+    """`TransactionRunner` on a pool of connections."""
+
+    _database: PgDatabase
+
+    @asynccontextmanager
+    async def begin(self, *, eager: bool = False) -> AsyncIterator[UnitOfWork]:
+        database = self._database
+        async with database.lent() as raw:
+            unit = PgUnit(database, raw, joined=False)
+            try:
+                if eager:
+                    await unit.open()
+                yield unit
+            except BaseException as error:
+                await self._roll_back(unit, error)
+                if isinstance(error, psycopg.Error) and is_retryable(error):
+                    # Also what an application's own statement ran into: the transaction is ours to try again.
+                    if (
+                        is_broken(error)
+                        and unit.witness is not None
+                        and await database.committed(unit.witness)
+                    ):
+                        return
+                    raise translated(error, schema=database.schema) from error
+                raise
+            try:
+                await unit.end(None)
+            except psycopg.Error as error:
+                await database.settle(error, unit.witness)
+
+    async def _roll_back(self, unit: PgUnit, error: BaseException) -> None:
+        if unit.raw.closed or unit.raw.broken:
+            return
+        try:
+            await unit.end(error)
+            if not unit.raw.closed and unit.raw.info.transaction_status != TransactionStatus.IDLE:
+                await self._database.connections.roll_back(unit.raw)
+        except psycopg.Error:
+            # The connection is beyond use: closing it rolls back as well, and the pool makes a new one.
+            await self._database.discard(unit.raw)
+
+    @asynccontextmanager
+    async def join(self, connection: Any, /) -> AsyncIterator[UnitOfWork]:
+        database = self._database
+        raw = unwrapped(connection)
+        if not database.connections.usable(raw):
+            kind = "psycopg.AsyncConnection" if database.connections.suspends else "psycopg.Connection"
+            raise InvalidArgument("connection", f"{connection!r} is not, and does not hold, a {kind}")
+        if raw.closed:
+            raise InvalidArgument("connection", "it is closed")
+        status = raw.info.transaction_status
+        if status == TransactionStatus.INERROR:
+            raise InvalidArgument("connection", "its transaction has failed; roll it back first")
+        if status != TransactionStatus.INTRANS:
+            raise InvalidArgument(
+                "connection", "no transaction is open on it; begin one first (or use `runtime.transaction()`)"
+            )
+        unit = PgUnit(database, raw, joined=True, open=True)
+        try:
+            yield unit
+        except psycopg.Error as error:
+            if is_retryable(error):
+                raise translated(error, schema=database.schema) from error
+            raise
+        finally:
+            unit.done = True
+
+
+def unwrapped(connection: Any) -> Any:
+    """Psycopg's own connection inside what SQLAlchemy or Django hand out; anything else as it is."""
+    if isinstance(connection, (psycopg.Connection, psycopg.AsyncConnection)):
+        return connection
+    # SQLAlchemy: Session and AsyncSession have no connection without I/O, so a Connection is asked for.
+    pooled = getattr(connection, "connection", None)
+    driver = getattr(pooled, "driver_connection", None)
+    if driver is not None:
+        return driver
+    synchronous = getattr(connection, "sync_connection", None)
+    if synchronous is not None:
+        return unwrapped(synchronous)
+    # Django: `django.db.connection` is a wrapper that has psycopg's connection as `connection`.
+    if pooled is not None:
+        return unwrapped(pooled)
+    return connection

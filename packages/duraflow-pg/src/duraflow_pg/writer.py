@@ -1,0 +1,179 @@
+"""How are steps written on PostgreSQL? One statement each, or one for many.
+
+Inside a unit of work a move joins that transaction, and the last one commits it in the same trip. Outside, it is a
+compare-and-set in a commit of its own; moves that wait at the same time are written together (see `grouping`). When the
+answer to a commit is lost, the history entry is looked up before anything is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from duraflow.errors import DuraflowError, StoreUnavailable
+from duraflow.ports import UnitOfWork
+from duraflow.writes import APPLIED, LOST, Answer, Failed, NudgeDue, Writes
+from duraflow_pg._psycopg import psycopg
+from duraflow_pg.database import PgDatabase, Witness
+from duraflow_pg.errors import is_broken, translated
+from duraflow_pg.grouping import Grouping
+from duraflow_pg.instances import PgInstanceStore
+from duraflow_pg.moves import is_simple, many, one_creation, one_due_change, one_move, statements
+from duraflow_pg.statements import Row
+from duraflow_pg.units import PgUnit
+
+MAX_BATCH = 500
+
+
+def witness_of(writes: Writes) -> Witness | None:
+    """The last history entry of a step, if it has one."""
+    if not writes.entries:
+        return None
+    entry = writes.entries[-1]
+    return Witness(entry.instance_id, entry.seq, entry.attempt_id)
+
+
+@attrs.frozen(eq=False)
+class PgWriter:
+    """`Writer` on PostgreSQL."""
+
+    _database: PgDatabase
+    _grouping: Grouping[Writes, Answer] | None = None
+    _instances: PgInstanceStore = attrs.field(
+        init=False, default=attrs.Factory(lambda self: PgInstanceStore(self._database), takes_self=True)
+    )
+    _sql: Mapping[str, bytes] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: statements(self._database.schema), takes_self=True)
+    )
+
+    async def drain(self) -> None:
+        """Wait for what is being written."""
+        if self._grouping is not None:
+            await self._grouping.drain()
+
+    async def apply(
+        self, unit: UnitOfWork | None, writes: Sequence[Writes], /, *, last: bool = False
+    ) -> Sequence[Answer]:
+        if unit is not None:
+            assert isinstance(unit, PgUnit)
+            return await self._join(unit, writes, last=last)
+        if len(writes) == 1 and self._grouping is not None:
+            return [await self._grouping.submit(writes[0], writes[0].after.id, self.write_alone)]
+        return await self.write_alone(writes)
+
+    # --- in a transaction ---------------------------------------------------------------------------------------
+
+    async def _join(self, unit: PgUnit, writes: Sequence[Writes], *, last: bool) -> Sequence[Answer]:
+        groups = self._grouped(writes)
+        answers: dict[int, Answer] = {}
+        for number, group in enumerate(groups):
+            name, parameters = self._statement([writes[index] for index in group])
+            # A creation that meets another leaves no row, so its commit must wait for the answer.
+            final = last and number + 1 == len(groups) and writes[group[0]].before is not None
+            unit.witness = witness_of(writes[group[-1]]) or unit.witness
+            rows = await self._fetch_in(unit, self._sql[name], parameters, last=final)
+            answers |= await self._answers(unit, writes, group, rows)
+        return [answers[index] for index in range(len(writes))]
+
+    async def _fetch_in(
+        self, unit: PgUnit, statement: bytes, parameters: Mapping[str, Any], *, last: bool
+    ) -> list[Row]:
+        try:
+            return await (unit.fetch_last if last else unit.fetch)(statement, parameters)
+        except psycopg.Error as error:
+            raise translated(error, schema=self._database.schema) from error
+
+    async def _answers(
+        self, unit: PgUnit | None, writes: Sequence[Writes], group: Sequence[int], rows: Sequence[Row]
+    ) -> dict[int, Answer]:
+        if len(rows) == len(group):
+            return dict.fromkeys(group, APPLIED)
+        if len(group) == 1 and not rows:
+            return {group[0]: await self._missed(unit, writes[group[0]])}
+        if len(rows) == 1 and rows[0] == ():
+            return dict.fromkeys(group, APPLIED)
+        written = {row[0] for row in rows}
+        return {
+            index: APPLIED if writes[index].after.id in written else await self._missed(unit, writes[index])
+            for index in group
+        }
+
+    async def _missed(self, unit: PgUnit | None, writes: Writes) -> Answer:
+        if writes.before is not None:
+            return LOST
+        return Failed(await self._instances.conflict(unit, writes.after))
+
+    def _grouped(self, writes: Sequence[Writes]) -> list[list[int]]:
+        """Which writes go into one statement: creations together, moves together, an instance once in each."""
+        groups: list[tuple[bool, set[object], list[int]]] = []
+        for index, one in enumerate(writes):
+            alone = not one.entries or isinstance(one.due, NudgeDue)
+            new = one.before is None
+            if groups and not alone:
+                kind, ids, members = groups[-1]
+                if kind is new and one.after.id not in ids and len(members) < MAX_BATCH and None not in ids:
+                    ids.add(one.after.id)
+                    members.append(index)
+                    continue
+            groups.append((new, {one.after.id, None} if alone else {one.after.id}, [index]))
+        return [members for _, _, members in groups]
+
+    def _statement(self, batch: Sequence[Writes]) -> tuple[str, Mapping[str, Any]]:
+        codec, namespace = self._database.codec, self._database.namespace
+        one = batch[0]
+        if len(batch) == 1:
+            if not one.entries:
+                return one_due_change(one, namespace)
+            if one.before is None and len(one.entries) == 1 and one.after.continuation is None:
+                return one_creation(one, codec, namespace)
+            if is_simple(one):
+                return one_move(one, codec, namespace)
+        return many(batch, codec, namespace, new=one.before is None)
+
+    # --- each in a commit of its own, or several in one -----------------------------------------------------------
+
+    async def write_alone(self, writes: Sequence[Writes]) -> Sequence[Answer]:
+        """Write outside any transaction; a failure of one is that one's answer, never another's."""
+        answers: dict[int, Answer] = {}
+        for group in self._grouped(writes):
+            try:
+                found = await self._commit_group(writes, group)
+            except DuraflowError as error:
+                if len(group) == 1:
+                    found = {group[0]: Failed(error)}
+                else:
+                    # The statement failed as a whole: each member is tried by itself.
+                    found = {index: (await self.write_alone([writes[index]]))[0] for index in group}
+            answers |= found
+        return [answers[index] for index in range(len(writes))]
+
+    async def _commit_group(self, writes: Sequence[Writes], group: Sequence[int]) -> dict[int, Answer]:
+        name, parameters = self._statement([writes[index] for index in group])
+        database = self._database
+        try:
+            async with database.lent() as raw:
+                rows = await database.connections.run(raw, self._sql[name], parameters)
+        except psycopg.Error as error:
+            if not is_broken(error):
+                raise translated(error, schema=database.schema) from error
+            return {index: await self._looked_up(writes[index], error) for index in group}
+        return await self._answers(None, writes, group, rows)
+
+    async def _looked_up(self, writes: Writes, error: psycopg.Error) -> Answer:
+        """Whether a write whose answer was lost has taken effect."""
+        witness = witness_of(writes)
+        failed = Failed(translated(error, schema=self._database.schema))
+        if witness is None:
+            # Only a due row: writing it again is the same.
+            return failed
+        try:
+            if writes.before is None:
+                # No row to wait on may exist yet: the same insertion waits for, or does, what the lost one did.
+                answer = (await self.write_alone([writes]))[0]
+                taken = isinstance(answer, Failed) and not isinstance(answer.error, StoreUnavailable)
+                return APPLIED if taken and await self._database.committed(witness) else answer
+            return APPLIED if await self._database.committed(witness) else failed
+        except StoreUnavailable as unknown:
+            return Failed(unknown)
