@@ -44,7 +44,10 @@ class Ids(Protocol):
 
 
 class Lock(Protocol):
-    """A mutual exclusion lock that waits as the runtime does."""
+    """A mutual exclusion lock that waits as the runtime does.
+
+    It is not reentrant, and another thread (or task) than the one that acquired it may release it.
+    """
 
     async def acquire(self) -> None: ...
     def release(self) -> None: ...
@@ -150,7 +153,10 @@ class InstanceStore(Protocol):
         ...
 
     async def save(self, unit: UnitOfWork, instance: Instance, /, *, expected: Instance) -> bool:
-        """Replace the row if it still has the version and lease token of `expected`; False when it does not."""
+        """Replace the row if it still has the version and lease token of `expected`; False when it does not.
+
+        What is fixed for life stays as it is: id, namespace, workflow, ref, metadata, created_at, parent and root.
+        """
         ...
 
     async def now(self) -> datetime:
@@ -182,7 +188,12 @@ class HistoryStore(Protocol):
     """Where everything that happened is kept."""
 
     async def append(self, unit: UnitOfWork, entries: Sequence[HistoryEntry], /) -> None:
-        """Add entries. They are never changed afterwards."""
+        """Add entries. They are never changed afterwards.
+
+        Raises:
+            InstanceNotFound: there is no such instance.
+            ConcurrencyConflict: the place is taken (in some stores the transaction is then beyond use).
+        """
         ...
 
     async def read(
@@ -234,7 +245,12 @@ class DueStore(Protocol):
         ...
 
     async def write(self, unit: UnitOfWork, instance: Instance, change: DueChange, /) -> None:
-        """Set, clear or nudge the due row of an instance that this unit holds."""
+        """Set, clear or nudge the due row of an instance that this unit holds.
+
+        Raises:
+            InstanceNotFound: there is no such instance.
+            InvalidArgument: a `SetDue` with nothing due and nothing parked; that is `ClearDue`.
+        """
         ...
 
     async def retries(self, unit: UnitOfWork | None, instance_id: UUID, /) -> Mapping[str, TimerRetry] | None:
@@ -280,7 +296,7 @@ class Persistence:
     """The ports of one store, by name. Replace one with `attrs.evolve(persistence, history=…)`.
 
     Attributes:
-        namespace: which part of the store it works in.
+        namespace: which part of the store it works in; a label here, the stores are made for it.
         writer: None builds one from the three base ports.
         kind: which runtime it serves: `blocking`, `asyncio`, or `any`.
     """

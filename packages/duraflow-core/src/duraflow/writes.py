@@ -54,7 +54,10 @@ class ClearDue:
 
 @attrs.frozen
 class NudgeDue:
-    """Try rejected timers again at `at`, unless they are parked: an internal move may have changed their answer."""
+    """Try rejected timers again at `at`: an internal move may have changed their answer.
+
+    An instance without rejected timers, or with a parked one, which waits for a person, is left as it is.
+    """
 
     at: datetime
 

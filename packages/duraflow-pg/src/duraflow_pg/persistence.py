@@ -307,7 +307,7 @@ class AsyncPgPersistence(Persistence):
     async def _lent(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         if self.database.connections.owned and self.pool.closed:
             async with await psycopg.AsyncConnection.connect(
-                self.pool.conninfo, autocommit=True
+                str(self.pool.conninfo), autocommit=True
             ) as connection:
                 yield connection
         else:

@@ -24,7 +24,7 @@ from duraflow_pg.moves import is_simple, many, one_creation, one_due_change, one
 from duraflow_pg.statements import Row
 from duraflow_pg.units import PgUnit
 
-MAX_BATCH = 500
+MAX_BATCH = 100
 
 
 def witness_of(writes: Writes) -> Witness | None:

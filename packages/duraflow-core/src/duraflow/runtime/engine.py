@@ -276,7 +276,11 @@ class Engine:
         try:
             async with self.persistence.transactions.begin(eager=not owned) as unit:
                 work = Work(unit, self.resources, owned)
-                yield work
+                try:
+                    yield work
+                except BaseException:
+                    work.undo()  # while the locks are still held
+                    raise
         except BaseException:
             if work is not None:
                 work.closed = True

@@ -70,13 +70,14 @@ class Work:
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that is undone by itself: rows, resources, and notices."""
         undo_mark, notice_mark = len(self._undo), len(self.notices)
-        try:
-            async with self.unit.savepoint():
+        async with self.unit.savepoint():
+            try:
                 yield
-        except BaseException:
-            self.undo(undo_mark)
-            del self.notices[notice_mark:]
-            raise
+            except BaseException:
+                # While the store still holds its locks, so that nobody sees rows undone and resources not.
+                self.undo(undo_mark)
+                del self.notices[notice_mark:]
+                raise
 
 
 @attrs.frozen
