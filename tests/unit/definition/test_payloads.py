@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -627,3 +628,86 @@ def test_a_wrong_description_is_named_by_its_path(description: Any, message: str
     with pytest.raises(InvalidArgument) as caught:
         DescribedPayload(description)
     assert str(caught.value).startswith(message)
+
+
+@attrs.frozen
+class Bare:
+    a: list  # type: ignore[type-arg]
+    b: set  # type: ignore[type-arg]
+    c: tuple  # type: ignore[type-arg]
+    d: dict  # type: ignore[type-arg]
+    e: object
+    f: Any
+    g: typing.Union[int, typing.Optional[str]]  # noqa: UP007, UP045  # the older way to write it must work too
+    h: list[Line | Line]  # noqa: PYI016  # the same twice is the same
+    i: dict[Any, int]
+    j: Page[int]
+    k: frozenset  # type: ignore[type-arg]
+
+
+def test_containers_without_parameters_hold_anything() -> None:
+    """A bare `list` is a list of anything, and so on; unions are flattened, None comes last."""
+    described = of(Bare).describe()["object"]
+    line = {"object": {"article": "str", "price": "decimal", "tags": {"array": "str"}}, "optional": ["tags"]}
+    assert described == {
+        "a": {"list": "any"},
+        "b": {"set": "any"},
+        "c": {"array": "any"},
+        "d": {"map": "any"},
+        "e": "any",
+        "f": "any",
+        "g": {"union": ["int", "str", "none"]},
+        "h": {"list": line},
+        "i": {"map": "int"},
+        "j": {"object": {"entries": {"list": "any"}}},
+        "k": {"set": "any"},
+    }
+    value = Bare([1], {2}, (3,), {"x": 4}, 5, 6, "7", [], {"8": 9}, Page([10]), frozenset())
+    assert of(Bare).load(of(Bare).dump(value)) == value
+
+
+def test_items_of_a_set_must_be_hashable() -> None:
+    """What a set cannot hold is a misfit, not a crash."""
+    with pytest.raises(InvalidArgument, match=r"^payload\.b: has items that cannot be in a set"):
+        of(Bare).load(
+            {"a": [], "b": [[]], "c": [], "d": {}, "e": 1, "f": 1, "g": 1, "h": [], "i": {}, "k": []}
+            | {"j": Page([])}
+        )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement `type` is new in Python 3.12")
+def test_type_aliases_are_looked_through() -> None:
+    """`type Name = …` is what it stands for; one that contains itself cannot be described."""
+    place: dict[str, Any] = {}
+    exec("type Names = list[str]\ntype Json = list[Json] | str", place)  # no syntax of Python 3.11
+
+    @attrs.frozen
+    class Aliased:
+        value: Any
+
+    Aliased.__annotations__["value"] = place["Names"]
+    assert of(Aliased).describe() == {"object": {"value": {"list": "str"}}}
+    Aliased.__annotations__["value"] = place["Json"]
+    found = payload_type(Aliased)
+    assert isinstance(found, UnusablePayload)
+    assert found.problem == ".value[]: the type Json contains itself; use Any for the inner part"
+
+
+def test_an_attribute_that_was_never_set_is_a_misfit() -> None:
+    """An object left half made is refused with the name of what it lacks."""
+    line = object.__new__(Line)
+    with pytest.raises(InvalidArgument, match=r"^payload: its attribute 'article' was never set"):
+        of(Line).load(line)
+
+
+def test_a_wrong_annotation_is_reported() -> None:
+    """An annotation that cannot be evaluated makes the type unusable, with the reason."""
+
+    @attrs.frozen
+    class Wrong:
+        value: Any
+
+    Wrong.__annotations__["value"] = "1 +"
+    found = payload_type(Wrong)
+    assert isinstance(found, UnusablePayload)
+    assert found.problem.startswith("Wrong: an annotation of ")
