@@ -11,11 +11,11 @@ import pytest
 from duraflow.definition.values import State, Transition
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import AlreadyExists, EventRefused
-from duraflow.instance import Instance
+from duraflow.instance import Change, Instance
 from duraflow.results import Firing, NewInstance, Unfired
-from duraflow.testing.conformance.made_up import entry, made, moved, new, write
+from duraflow.testing.conformance.made_up import entry, made, moved, new
 from duraflow.testing.conformance.subject import DAY, World, check, note
-from duraflow.writes import Applied, Lost
+from duraflow.writes import Applied, Lost, Writes
 
 
 @check("concurrency")
@@ -92,14 +92,16 @@ async def one_version_has_one_winner(world: World) -> None:
         (one,) = await made(ports, world)
 
         async def attempt(number: int) -> Any:
-            (answer,) = await ports.writer.apply(None, [write(one, moved(one, context={"by": number}))])
+            after = moved(one, context={"by": number})
+            entries = (entry(after, change=Change({"by": number})),)
+            (answer,) = await ports.writer.apply(None, [Writes(one, after, entries)])
             return answer
 
         answers = await world.driver.together(*(lambda n=n: attempt(n) for n in range(4)))
         assert sorted(map(str, answers)) == sorted([str(Applied()), *[str(Lost())] * 3])
         winner = answers.index(Applied())
         assert await ports.read(one.id) == moved(one, context={"by": winner})
-        assert await ports.entries(one.id) == [entry(one), entry(moved(one))]
+        assert await ports.entries(one.id) == [entry(one), entry(moved(one), change=Change({"by": winner}))]
 
 
 @check("concurrency")
