@@ -178,11 +178,15 @@ class Step:
         if self._encoded is None:
             return NO_CHANGE
         after = self._encode_context()
-        changed = {key: self.context[key] for key, text in after.items() if self._encoded.get(key) != text}
+        written = {key: text for key, text in after.items() if self._encoded.get(key) != text}
         unset = tuple(key for key in self._encoded if key not in after)
         self._encoded = None
-        # The entry keeps its own copy: later hops go on writing to the same context.
-        return Change(self._copy(changed), unset) if changed or unset else NO_CHANGE
+        decode = self._rules.codec.decode
+        # From now on it is what a store gives back; the entry keeps a copy of its own.
+        self.context.update({key: decode(text) for key, text in after.items()})
+        if not written and not unset:
+            return NO_CHANGE
+        return Change({key: decode(text) for key, text in written.items()}, unset)
 
     def _copy(self, value: dict[str, Any]) -> dict[str, Any]:
         return self._rules.codec.copy(value, path="context")  # type: ignore[return-value]  # an object stays one
@@ -258,8 +262,14 @@ class Step:
     def reject(
         self, event: str, payload: Any, blockers: tuple[Blocker, ...], *, disarm: bool = False
     ) -> None:
-        """Record a guard's no. It changes nothing else, but for a timer that is given up by it."""
+        """Record a guard's no. It changes nothing else, but for a timer that is given up by it.
+
+        Raises:
+            InvalidArgument: a blocker's parameters are not JSON.
+        """
         more: dict[str, Any] = {}
+        for blocker in blockers:
+            self._rules.codec.to_plain(blocker.parameters, path=f"parameters of the blocker {blocker.code!r}")
         if disarm:
             self._armed = tuple(timer for timer in self._armed if timer.event != event)
             self._timers_touched = True

@@ -158,8 +158,8 @@ async def _call(engine: Engine, ref: CommandRef, context: CommandContext) -> Com
     if answer is None:
         return CommandResult(ref.name)
     if isinstance(answer, Success):
-        engine.codec.to_plain(answer.data, path=f"result of command {ref.name!r}")
-        return CommandResult(ref.name, data=answer.data)
+        data = None if answer.data is None else engine.codec.copy(answer.data, path=f"result of command {ref.name!r}")
+        return CommandResult(ref.name, data=data)
     if isinstance(answer, Failure):
         return CommandResult(ref.name, "failure", code=clean(answer.code), message=clean(answer.message))
     raise InvalidArgument(

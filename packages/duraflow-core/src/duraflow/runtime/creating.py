@@ -123,7 +123,7 @@ async def create(
             return writes.after
         if isinstance(answer, Failed) and not getattr(answer.error, "retryable", False):
             raise answer.error
-    return await engine.in_work(work, lambda own: _create_in(engine, own, checked))
+    return await engine.in_work(work, lambda own: _create_in(engine, own, checked), eager=not checked.quiet)
 
 
 async def _quietly(engine: Engine, checked: Checked) -> tuple[Step, Writes]:
@@ -157,7 +157,8 @@ async def create_many(engine: Engine, work: Work | None, new: Sequence[NewInstan
     _refuse_twins(checked)
     if not checked:
         return ()
-    return await engine.in_work(work, lambda own: _create_all(engine, own, checked))
+    loud = not all(one.quiet for one in checked)
+    return await engine.in_work(work, lambda own: _create_all(engine, own, checked), eager=loud)
 
 
 def _refuse_twins(checked: Sequence[Checked]) -> None:

@@ -230,8 +230,7 @@ class Engine:
             return {}
         if not isinstance(trigger, Mapping):
             raise InvalidArgument("trigger", f"{trigger!r} is not a mapping such as {{'by': 'anna'}}")
-        self.codec.to_plain(trigger, path="trigger")
-        return trigger
+        return self.codec.copy(trigger, path="trigger")  # type: ignore[return-value]  # an object stays one
 
     async def resolve(self, awaitable: Awaitable[Any], what: str) -> Any:
         """Await what a handler gave, where that is possible."""
@@ -270,11 +269,15 @@ class Engine:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     @asynccontextmanager
-    async def opened(self, *, owned: bool) -> AsyncIterator[Work]:
-        """A transaction of the runtime's own; observers are told after it has committed."""
+    async def opened(self, *, owned: bool, eager: bool = False) -> AsyncIterator[Work]:
+        """A transaction of the runtime's own; observers are told after it has committed.
+
+        Args:
+            eager: someone gets its connection before the first statement of ours.
+        """
         work: Work | None = None
         try:
-            async with self.persistence.transactions.begin(eager=not owned) as unit:
+            async with self.persistence.transactions.begin(eager=eager or not owned) as unit:
                 work = Work(unit, self.resources, owned)
                 try:
                     yield work
@@ -289,14 +292,16 @@ class Engine:
         work.closed = True
         await tell(self, work.notices)
 
-    async def in_work(self, work: Work | None, use_case: Callable[[Work], Coroutine[Any, Any, T]]) -> T:
+    async def in_work(
+        self, work: Work | None, use_case: Callable[[Work], Coroutine[Any, Any, T]], *, eager: bool = False
+    ) -> T:
         """Run a use case in the given transaction, as a savepoint, or in one of its own, tried again when asked to."""
         if work is not None:
             async with work.savepoint():
                 return await use_case(work)
 
         async def attempt() -> T:
-            async with self.opened(owned=True) as own:
+            async with self.opened(owned=True, eager=eager) as own:
                 return await use_case(own)
 
         return await self.retrying(attempt)

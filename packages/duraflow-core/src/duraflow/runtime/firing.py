@@ -86,8 +86,9 @@ def request_of(
             refused = refused or error
     if refused is not None:
         raise refused
-    if not declared or None in declared:
-        engine.codec.to_plain(payload, path="payload")
+    if payload is not None and (not declared or None in declared):
+        # What is stored is what guards and commands see: a tuple is a list here too.
+        payload = engine.codec.copy(payload, path="payload")
     return Request(engine.key(target), name, payload, engine.trigger(trigger), subject)
 
 
@@ -155,7 +156,7 @@ def decide(engine: Engine, request: Request, loaded: Loaded) -> Decided:
         payload = stored = request.given
     else:
         payload = payload_type.load(request.given)
-        stored = payload_type.dump(payload)
+        stored = engine.codec.copy(payload_type.dump(payload), path="payload")
     step = begin(engine, workflow, loaded.instance, loaded.now, payload, request.trigger)
     choice = choose(candidates, step.asked(), engine.rules.handlers.guards)
     if choice.candidate is not None and choice.candidate.external:
@@ -322,7 +323,7 @@ async def fire_many(
     engine.check_usable(work)
     requests = [request_of(engine, f.target, f.event, f.payload, f.trigger) for f in firings]
     results: dict[int, FireResult | Unfired] = {}
-    waiting = list(enumerate(requests))
+    waiting = list(enumerate(await _one_name_each(engine, work, requests)))
     while waiting:
         group: dict[Key, tuple[int, Request]] = {}
         later: list[tuple[int, Request]] = []
@@ -334,6 +335,17 @@ async def fire_many(
         await _fire_group(engine, work, list(group.values()), results)
         waiting = later
     return tuple(results[index] for index in range(len(requests)))
+
+
+async def _one_name_each(engine: Engine, work: Work | None, requests: list[Request]) -> list[Request]:
+    """The same requests, where ids and refs are mixed all by id, so that those of one instance keep their order."""
+    refs = {request.key for request in requests if isinstance(request.key, tuple)}
+    if not refs or all(isinstance(request.key, tuple) for request in requests):
+        return requests
+    unit = work.unit if work is not None else None
+    found = await engine.persistence.instances.get_many(unit, list(refs), clock=engine.now())
+    ids: dict[Key, Key] = {key: one.instance.id for key, one in found.items()}
+    return [attrs.evolve(request, key=ids.get(request.key, request.key)) for request in requests]
 
 
 async def _fire_group(
