@@ -13,7 +13,7 @@ from duraflow.replay.eventlog import read_csv, read_log
 from duraflow.replay.events import LogError, LogEvent
 from duraflow.replay.meaning import Case, Create, Fire, Ignore, Meaning
 from duraflow.replay.replayer import replay
-from duraflow.replay.report import Deviation, Outcome, ReplayReport, Result, TimerFiring
+from duraflow.replay.report import Deviation, Outcome, ReplayReport, Result, TimerFiring, Verdict
 from duraflow.replay.xes import read_xes
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     # what came of it
     "ReplayReport",
     "Result",
+    "Verdict",
     "Outcome",
     "TimerFiring",
     "Deviation",

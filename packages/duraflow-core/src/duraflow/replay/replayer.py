@@ -32,7 +32,7 @@ from duraflow.instance import ArmedTimer, HistoryEntry, Instance
 from duraflow.replay.clock import LogClock
 from duraflow.replay.events import LogError, LogEvent, in_order
 from duraflow.replay.meaning import Case, Create, Fire, Ignore, Meaning
-from duraflow.replay.report import Outcome, ReplayReport, Result, TimerFiring
+from duraflow.replay.report import Outcome, ReplayReport, Result, TimerFiring, Verdict
 from duraflow.results import FireResult, SweepResult, Unfired
 from duraflow.runtime.blocking import Runtime
 
@@ -92,7 +92,7 @@ def replay(
     running.finish(until)
     return ReplayReport(
         outcomes=tuple(running.outcomes[number] for number in range(len(events))),
-        timers=tuple(attrs.evolve(one.firing, confirmed=one.confirmed) for one in running.fired),
+        timers=tuple(one.firing for one in running.fired),
         cases=len(running.cases),
         moves=running.moves,
         sweeps=running.swept,
@@ -113,7 +113,14 @@ def _check(tolerance: int | timedelta, until: datetime | None) -> None:
 @attrs.define(eq=False)
 class _Fired:
     firing: TimerFiring
-    confirmed: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether no event of the log has spoken of it."""
+        return self.firing.verdict in ("unlogged", "after_log")
+
+    def judge(self, verdict: Verdict) -> None:
+        self.firing = attrs.evolve(self.firing, verdict=verdict)
 
 
 @attrs.frozen
@@ -268,7 +275,11 @@ class _Replay:
         if entry.kind != "moved" or entry.trigger.get("by") != "timer" or entry.event.startswith("$"):
             return
         firing = TimerFiring(
-            case.log.name, entry.event, entry.at, entry.from_state or entry.to_state, after_log=self.after_log
+            case.log.name,
+            entry.event,
+            entry.at,
+            entry.from_state or entry.to_state,
+            "after_log" if self.after_log else "unlogged",
         )
         one = _Fired(firing)
         case.fired.append(one)
@@ -398,9 +409,11 @@ class _Replay:
             self._note_error(number, case, event, error, before)
             return
         # Of timers that fired and wait to be confirmed, the nearest: then the two disagree about the time.
-        apart = [one.firing.at - event.at for one in case.fired if self._is_open(one, fire.event)]
-        if apart:
-            nearest = min(apart, key=abs)
+        silent = [one for one in case.fired if self._is_open(one, fire.event)]
+        if silent:
+            one = min(silent, key=lambda one: abs(one.firing.at - event.at))
+            one.judge("disputed")
+            nearest = one.firing.at - event.at
             days = f"{abs(nearest) / timedelta(days=1):.0f} days"
             code = "timer_was_earlier" if nearest < timedelta(0) else "timer_was_later"
             message = (
@@ -430,7 +443,7 @@ class _Replay:
                 self._note(number, case, event, "failed", type(error).__name__, str(error), state)
 
     def _confirm(self, number: int, case: _Case, event: LogEvent, fired: _Fired) -> None:
-        fired.confirmed = True
+        fired.judge("confirmed")
         self._note(number, case, event, "confirmed", state=fired.firing.state)
 
     def _note(
@@ -453,7 +466,7 @@ class _Replay:
         return min(near, key=lambda one: abs(one.firing.at - at), default=None)
 
     def _is_open(self, one: _Fired, event: str) -> bool:
-        return one.firing.event == event and not one.confirmed
+        return one.silent and one.firing.event == event
 
     def _near(self, at: datetime, fired_at: datetime) -> bool:
         if isinstance(self.tolerance, timedelta):

@@ -19,6 +19,14 @@ Result = Literal[
 Disagreement = Result | Literal["unlogged"]
 RESULTS: tuple[Result, ...] = get_args(Result)
 
+Verdict = Literal["confirmed", "disputed", "unlogged", "after_log"]
+VERDICTS: Mapping[Verdict, str] = {
+    "confirmed": "the log says the same",
+    "disputed": "the log says so at another time",
+    "unlogged": "the log does not say so",
+    "after_log": "the log had ended",
+}
+
 MEANINGS: Mapping[Result, str] = {
     "applied": "the workflow did what the log says",
     "confirmed": "a timer had done it already, when the log says so",
@@ -58,16 +66,14 @@ class TimerFiring:
 
     Attributes:
         state: where the instance was.
-        after_log: the log had ended, so it could not have the event.
-        confirmed: an event of the log says the same.
+        verdict: what the log says about it.
     """
 
     case: str
     event: str
     at: datetime
     state: str
-    confirmed: bool = False
-    after_log: bool = False
+    verdict: Verdict
 
 
 @attrs.frozen
@@ -129,6 +135,12 @@ class ReplayReport:
         }
 
     @property
+    def timers_by_verdict(self) -> Mapping[Verdict, int]:
+        """The timers that fired, by what the log says about them; they add up to all of them."""
+        counts = Counter(timer.verdict for timer in self.timers)
+        return {verdict: counts[verdict] for verdict in VERDICTS}
+
+    @property
     def moves_per_second(self) -> float:
         return self.moves / self.duration_s if self.duration_s else 0.0
 
@@ -144,7 +156,7 @@ class ReplayReport:
             about = (outcome.result, outcome.event.activity, outcome.state, outcome.code)
             groups.setdefault(about, []).append((outcome.message, _example(outcome)))
         for timer in self.timers:
-            if not timer.confirmed and not timer.after_log:
+            if timer.verdict == "unlogged":
                 text = "the timer fired, and no event of the log says so"
                 groups.setdefault(("unlogged", timer.event, timer.state, "not_in_the_log"), []).append(
                     (text, f"{timer.case} {timer.at:%Y-%m-%d}")
@@ -157,18 +169,12 @@ class ReplayReport:
 
     def to_json(self, *, examples: int = 3) -> dict[str, Any]:
         """Everything but the single agreeing events, as plain JSON data."""
-        unlogged = sum(not timer.confirmed and not timer.after_log for timer in self.timers)
         return {
             "events": self.events,
             "cases": self.cases,
             "totals": dict(self.totals),
             "by_activity": {activity: dict(counts) for activity, counts in self.by_activity.items()},
-            "timers": {
-                "fired": len(self.timers),
-                "confirmed": sum(timer.confirmed for timer in self.timers),
-                "unlogged": unlogged,
-                "after_log": sum(timer.after_log and not timer.confirmed for timer in self.timers),
-            },
+            "timers": dict(self.timers_by_verdict),
             "moves": self.moves,
             "duration_s": round(self.duration_s, 3),
             "moves_per_second": round(self.moves_per_second, 1),
