@@ -114,6 +114,17 @@ def test_the_search_path_of_the_role_is_nothing_to_us(empty_pg_dsn: str) -> None
     assert shape(empty_pg_dsn, "third") == shape(empty_pg_dsn, "public")
 
 
+def test_functions_of_others_do_not_get_into_our_constraints(empty_pg_dsn: str) -> None:
+    """One in a schema that the role has before `pg_catalog` in its search_path."""
+    with psycopg.connect(empty_pg_dsn) as connection:
+        connection.execute("CREATE FUNCTION jsonb_typeof(jsonb) RETURNS text LANGUAGE sql RETURN 'object'")
+    migrate(
+        conninfo.make_conninfo(empty_pg_dsn, options="-c search_path=public,pg_catalog"), schema="hostile"
+    )
+    migrate(empty_pg_dsn, schema="plain")
+    assert shape(empty_pg_dsn, "hostile") == shape(empty_pg_dsn, "plain")
+
+
 def test_migrations_under_other_numbers_are_not_applied_again(empty_pg_dsn: str, tmp_path: Path) -> None:
     """The tables are all there, whatever the record says: nothing to do, and nothing is recorded."""
     for number, path in enumerate(copy_migrations(tmp_path).copied):
@@ -283,7 +294,7 @@ def test_who_waits_goes_on_when_the_lock_is_free(
     empty_pg_dsn: str, lock_holder: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And holds no transaction open while it waits, which CREATE INDEX CONCURRENTLY would wait for."""
-    states = []
+    states: list[psycopg.pq.TransactionStatus] = []
 
     async def wait(self: BlockingSession, seconds: float, /) -> None:
         states.append(self._connection.info.transaction_status)
@@ -320,6 +331,36 @@ def _apply(
         return drive(apply(session, files, "s", timeout=_NOW, lock_timeout=lock_timeout))
 
 
+@pytest.mark.parametrize(
+    "isolation", [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.REPEATABLE_READ]
+)
+def test_after_the_lock_it_looks_again(
+    empty_pg_dsn: str, tmp_path: Path, isolation: psycopg.IsolationLevel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What someone else has applied between our look and our lock is not run, whatever the isolation level."""
+    files = _files(tmp_path, "\nCREATE TABLE a ();")
+    scripts: list[str] = []
+    run, rows = BlockingSession.run, BlockingSession.rows
+
+    async def watched_rows(self: BlockingSession, query: Any, parameters: Any = None, /) -> Any:
+        if "pg_try_advisory" in str(query):
+            monkeypatch.setattr(BlockingSession, "rows", rows)
+            assert _apply(empty_pg_dsn, files) == ("1",)
+            scripts.clear()
+        return await rows(self, query, parameters)
+
+    async def watched_run(self: BlockingSession, script: str, /) -> None:
+        scripts.append(script)
+        await run(self, script)
+
+    monkeypatch.setattr(BlockingSession, "rows", watched_rows)
+    monkeypatch.setattr(BlockingSession, "run", watched_run)
+    with psycopg.connect(empty_pg_dsn, autocommit=True) as connection:
+        connection.isolation_level = isolation
+        assert drive(apply(BlockingSession(connection), files, "s", timeout=_NOW, lock_timeout=_SOON)) == ()
+    assert not [script for script in scripts if "CREATE" in script]
+
+
 def test_a_failed_migration_leaves_nothing_of_itself(empty_pg_dsn: str, tmp_path: Path) -> None:
     """Those before it stay, with their record; after a repair the rest is applied."""
     files = _files(
@@ -354,14 +395,13 @@ def test_a_part_that_cannot_run_in_a_transaction(empty_pg_dsn: str, tmp_path: Pa
         " transaction:false\nCREATE INDEX CONCURRENTLY a_b ON a (b);",
         " transaction:false\nCREATE INDEX CONCURRENTLY a_c ON a (c);",
     )
-    with pytest.raises(psycopg.errors.UndefinedColumn):
-        _apply(empty_pg_dsn, files)
-    assert versions(empty_pg_dsn, "s") == ["1", "2"]
-    with psycopg.connect(empty_pg_dsn) as connection:
+    with psycopg.connect(empty_pg_dsn, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            drive(apply(BlockingSession(connection), files, "s", timeout=_NOW, lock_timeout=_SOON))
         assert connection.execute("SELECT 's.a_b'::regclass::text").fetchone() == ("s.a_b",)
-        assert connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (
-            0,
-        )
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+        assert connection.execute(held).fetchone() == (0,)
+    assert versions(empty_pg_dsn, "s") == ["1", "2"]
     with pytest.raises(Misuse, match="set autocommit"):
         _apply(empty_pg_dsn, files, autocommit=False)
 
