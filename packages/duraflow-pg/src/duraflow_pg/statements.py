@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, cast
 from uuid import UUID
 
+from duraflow_pg.schema.names import quote_in_query
 from psycopg import sql
 
 Row = tuple[Any, ...]
@@ -18,8 +19,9 @@ def compiled(template: LiteralString, schema: str, **parts: LiteralString) -> by
 
     Names are quoted identifiers in the text itself, never left to `search_path`. `parts` are pieces of SQL.
     """
+    # Not `sql.Identifier`, which leaves a percent sign in a name to be taken for a placeholder.
     names: dict[str, sql.Composable] = {
-        short: sql.Identifier(schema, f"workflow_{short}")
+        short: sql.SQL(cast("LiteralString", f"{quote_in_query(schema)}.workflow_{short}"))
         for short in ("instances", "history", "definitions", "due")
     }
     pieces = {name: sql.SQL(piece).format(**names) for name, piece in parts.items()}
