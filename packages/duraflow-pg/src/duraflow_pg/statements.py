@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 from uuid import UUID
 
 from duraflow_pg.schema.names import quote_in_query
@@ -21,7 +21,7 @@ def compiled(template: LiteralString, schema: str, **parts: LiteralString) -> by
     """
     # Not `sql.Identifier`, which leaves a percent sign in a name to be taken for a placeholder.
     names: dict[str, sql.Composable] = {
-        short: sql.SQL(cast("LiteralString", f"{quote_in_query(schema)}.workflow_{short}"))
+        short: sql.SQL(f"{quote_in_query(schema)}.workflow_{short}")
         for short in ("instances", "history", "definitions", "due")
     }
     pieces = {name: sql.SQL(piece).format(**names) for name, piece in parts.items()}
