@@ -159,8 +159,11 @@ class InstanceStore(Protocol):
         """
         ...
 
-    async def now(self) -> datetime:
-        """The store's own time (aware, UTC), for creations; it may be worked out from an answer a few seconds old."""
+    async def now(self, unit: UnitOfWork | None = None, /) -> datetime:
+        """The store's own time (aware, UTC), for creations; it may be worked out from an answer a few seconds old.
+
+        Inside a transaction it is asked for there: a second connection may not be had while this one is held.
+        """
         ...
 
     async def delete(self, unit: UnitOfWork, instance_id: UUID, /) -> bool:

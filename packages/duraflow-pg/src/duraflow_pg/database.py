@@ -176,13 +176,17 @@ class PgDatabase:
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    async def now(self) -> datetime:
-        """The server's time, asked for at most once in a few seconds and carried on by the local monotonic clock."""
+    async def now(self, unit: UnitOfWork | None) -> datetime:
+        """The server's time, asked for at most once in a few seconds and carried on by the local monotonic clock.
+
+        Who has a transaction open asks on its connection: to wait for a second one while holding one is how a pool
+        comes to a standstill.
+        """
         known = self._clock
         if known is not None and (passed := time.monotonic() - known[1]) < _CLOCK_TRUSTED_S:
             return known[0] + timedelta(seconds=passed)
         before = time.monotonic()
-        ((moment,),) = await self.fetch(None, b"SELECT clock_timestamp()", {})
+        ((moment,),) = await self.fetch(unit, b"SELECT clock_timestamp()", {})
         # The answer is as old as half the trip; taking the start keeps the estimate from running ahead.
         self._clock = (moment.astimezone(UTC), (before + time.monotonic()) / 2)
         return self._clock[0]

@@ -122,8 +122,8 @@ class PgInstanceStore:
         parameters = {**record, "expected": expected.version, "expected_lease": expected.lease_token}
         return bool(await self._database.fetch(unit, self._sql["save"], parameters))
 
-    async def now(self) -> datetime:
-        return await self._database.now()
+    async def now(self, unit: UnitOfWork | None = None, /) -> datetime:
+        return await self._database.now(unit)
 
     async def delete(self, unit: UnitOfWork, instance_id: UUID, /) -> bool:
         parameters = {"namespace": self._database.namespace, "id": instance_id}

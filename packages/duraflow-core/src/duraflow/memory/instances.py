@@ -97,7 +97,7 @@ class InMemoryInstanceStore:
             transaction.changes.set_instance(row)
         return True
 
-    async def now(self) -> datetime:
+    async def now(self, unit: UnitOfWork | None = None, /) -> datetime:  # noqa: ARG002  # time needs no transaction
         self._access.check_started()
         return self._access.now(None)
 

@@ -127,19 +127,22 @@ async def create(
 
 
 async def _quietly(engine: Engine, checked: Checked) -> tuple[Step, Writes]:
-    step = begin(engine, checked, await store_now(engine))
+    step = begin(engine, checked, await store_now(engine, None))
     drive_free(advance(step, None, "$created", None, engine.rules))
     return step, step.finish()
 
 
-async def store_now(engine: Engine) -> datetime:
+async def store_now(engine: Engine, work: Work | None) -> datetime:
     """The time of a creation, which has no row to read it with."""
     given = engine.now()
-    return given if given is not None else await engine.retrying(engine.persistence.instances.now)
+    if given is not None:
+        return given
+    now = engine.persistence.instances.now
+    return await (engine.retrying(now) if work is None else now(work.unit))
 
 
 async def _create_in(engine: Engine, work: Work, checked: Checked) -> Instance:
-    step = begin(engine, checked, await store_now(engine))
+    step = begin(engine, checked, await store_now(engine, work))
     machine = advance(step, None, "$created", None, engine.rules)
     await drive_machine(engine, work, step, machine, checked.subject)
     writes = step.finish()
@@ -174,7 +177,7 @@ def _refuse_twins(checked: Sequence[Checked]) -> None:
 
 
 async def _create_all(engine: Engine, work: Work, checked: Sequence[Checked]) -> tuple[Instance, ...]:
-    now = await store_now(engine)
+    now = await store_now(engine, work)
     steps = []
     for one in checked:
         step = begin(engine, one, now)
