@@ -1,0 +1,1 @@
+"""What does a step cost in Python alone, without a server?"""
