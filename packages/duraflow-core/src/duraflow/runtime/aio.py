@@ -32,7 +32,7 @@ from duraflow.results import (
 )
 from duraflow.runtime import asking, creating, firing, operating, scopes, sweeping
 from duraflow.runtime.engine import Engine, Target
-from duraflow.runtime.notices import Observer, OnObserverError
+from duraflow.runtime.observers import Observer, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
 from duraflow.runtime.waits import AsyncioWaits
 from duraflow.runtime.work import ResourceFactory, Work

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -16,14 +15,11 @@ from duraflow.errors import InvalidArgument, Misuse, StoreUnavailable
 from duraflow.instance import CommandResult, Instance
 from duraflow.machine.step import Machine, Ran, Run, Step
 from duraflow.results import Failure, Success
+from duraflow.runtime.ambient import running
+from duraflow.runtime.drive import resolved
+from duraflow.runtime.engine import Engine
 from duraflow.runtime.work import Work
 from duraflow.texts import clean
-
-if TYPE_CHECKING:
-    from duraflow.runtime.engine import Engine
-
-running: ContextVar[Engine | None] = ContextVar("duraflow_running_command_of", default=None)
-"""The engine whose command is running in this thread or task, so that its unbound runtime can refuse to be used."""
 
 
 @attrs.frozen(eq=False)
@@ -149,7 +145,7 @@ async def _call(engine: Engine, ref: CommandRef, context: CommandContext) -> Com
     try:
         answer = engine.rules.handlers.commands[ref.name](context)
         if inspect.isawaitable(answer):
-            answer = await engine.resolve(answer, f"command {ref.name!r}")
+            answer = await resolved(answer, f"command {ref.name!r}", suspends=engine.waits.suspends)
     except Exception as error:
         error.add_note(f"raised by the command {ref.name!r} of instance {context.instance.id}")
         raise
@@ -158,7 +154,11 @@ async def _call(engine: Engine, ref: CommandRef, context: CommandContext) -> Com
     if answer is None:
         return CommandResult(ref.name)
     if isinstance(answer, Success):
-        data = None if answer.data is None else engine.codec.copy(answer.data, path=f"result of command {ref.name!r}")
+        data = (
+            None
+            if answer.data is None
+            else engine.codec.copy(answer.data, path=f"result of command {ref.name!r}")
+        )
         return CommandResult(ref.name, data=data)
     if isinstance(answer, Failure):
         return CommandResult(ref.name, "failure", code=clean(answer.code), message=clean(answer.message))

@@ -18,7 +18,7 @@ from duraflow.machine.step import Step, advance
 from duraflow.results import NewInstance
 from duraflow.runtime.commands import drive_free, drive_machine
 from duraflow.runtime.engine import Engine
-from duraflow.runtime.notices import notices_of, tell
+from duraflow.runtime.notices import notices_of
 from duraflow.runtime.work import Work
 from duraflow.writes import Applied, Failed, Writes
 
@@ -119,7 +119,7 @@ async def create(
         step, writes = await _quietly(engine, checked)
         (answer,) = await engine.writer.apply(None, (writes,))
         if isinstance(answer, Applied):
-            await tell(engine, notices_of(step, writes))
+            await engine.observers.tell(notices_of(step, writes))
             return writes.after
         if isinstance(answer, Failed) and not getattr(answer.error, "retryable", False):
             raise answer.error
@@ -146,7 +146,7 @@ async def _create_in(engine: Engine, work: Work, checked: Checked) -> Instance:
     machine = advance(step, None, "$created", None, engine.rules)
     await drive_machine(engine, work, step, machine, checked.subject)
     writes = step.finish()
-    (answer,) = await engine.writer.apply(work.unit, (writes,), last=work.owned)
+    (answer,) = await engine.writer.apply(work.unit, (writes,), last=work.ending)
     if isinstance(answer, Failed):
         raise answer.error
     work.notices += notices_of(step, writes)
@@ -187,7 +187,7 @@ async def _create_all(engine: Engine, work: Work, checked: Sequence[Checked]) ->
         else:
             await drive_machine(engine, work, step, machine, one.subject)
         steps.append((step, step.finish()))
-    answers = await engine.writer.apply(work.unit, [writes for _, writes in steps], last=work.owned)
+    answers = await engine.writer.apply(work.unit, [writes for _, writes in steps], last=work.ending)
     for (step, writes), answer in zip(steps, answers, strict=True):
         if isinstance(answer, Failed):
             raise answer.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import TracebackType
@@ -37,6 +38,21 @@ def _innermost(coroutine: Coroutine[Any, Any, Any]) -> str:
         found = inner
         name = getattr(found, "__qualname__", name)
     return str(name)
+
+
+async def resolved(awaitable: Awaitable[R], what: str, *, suspends: bool) -> R:
+    """Await what a handler gave, where that is possible.
+
+    Raises:
+        Misuse: the runtime is the blocking one.
+    """
+    if suspends:
+        return await awaitable
+    if inspect.iscoroutine(awaitable):
+        awaitable.close()
+    raise Misuse(
+        f"{what} is async, but the runtime is the blocking one", "use AsyncRuntime, or a plain function"
+    )
 
 
 class Driven(AbstractContextManager[T]):

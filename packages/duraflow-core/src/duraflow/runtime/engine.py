@@ -34,9 +34,9 @@ from duraflow.handlers import Handlers, handler_table
 from duraflow.instance import Instance
 from duraflow.machine.step import Rules
 from duraflow.ports import Clock, DueStore, Environment, Key, Persistence, Waits, Writer
-from duraflow.runtime.commands import running
+from duraflow.runtime.ambient import running
 from duraflow.runtime.definitions import Definitions
-from duraflow.runtime.notices import Observer, OnObserverError, tell
+from duraflow.runtime.observers import Observer, Observers, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
 from duraflow.runtime.work import ResourceFactory, Work
 from duraflow.writer import DefaultWriter
@@ -58,8 +58,7 @@ class Engine:
     waits: Waits
     clock: Clock | None
     resources: Mapping[Any, ResourceFactory]
-    observers: tuple[Observer, ...]
-    on_observer_error: OnObserverError | None
+    observers: Observers
     timer_retry: TimerRetryPolicy
     store_retry: StoreRetryPolicy
     locking: Locking
@@ -133,8 +132,7 @@ class Engine:
             waits=waits,
             clock=clock,
             resources=dict(resources),
-            observers=tuple(observers),
-            on_observer_error=on_observer_error,
+            observers=Observers(tuple(observers), on_observer_error, waits.suspends),
             timer_retry=timer_retry or TimerRetryPolicy(),
             store_retry=store_retry or StoreRetryPolicy(),
             locking=locking,
@@ -232,16 +230,6 @@ class Engine:
             raise InvalidArgument("trigger", f"{trigger!r} is not a mapping such as {{'by': 'anna'}}")
         return self.codec.copy(trigger, path="trigger")  # type: ignore[return-value]  # an object stays one
 
-    async def resolve(self, awaitable: Awaitable[Any], what: str) -> Any:
-        """Await what a handler gave, where that is possible."""
-        if self.waits.suspends:
-            return await awaitable
-        if inspect.iscoroutine(awaitable):
-            awaitable.close()
-        raise Misuse(
-            f"{what} is async, but the runtime is the blocking one", "use AsyncRuntime, or a plain function"
-        )
-
     def check_usable(self, work: Work | None) -> None:
         """Refuse a runtime that is not started, a transaction that ended, and an unbound runtime inside a command."""
         if not self.started:
@@ -290,7 +278,7 @@ class Engine:
                 work.undo()
             raise
         work.closed = True
-        await tell(self, work.notices)
+        await self.observers.tell(work.notices)
 
     async def in_work(
         self, work: Work | None, use_case: Callable[[Work], Coroutine[Any, Any, T]], *, eager: bool = False

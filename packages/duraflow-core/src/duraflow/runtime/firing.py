@@ -33,7 +33,7 @@ from duraflow.ports import Key, Loaded
 from duraflow.results import FireResult, Firing, Unfired
 from duraflow.runtime.commands import drive_free, drive_machine
 from duraflow.runtime.engine import Engine, Target
-from duraflow.runtime.notices import notices_of, tell
+from duraflow.runtime.notices import notices_of
 from duraflow.runtime.work import Work
 from duraflow.writes import Applied, Failed, Lost, Writes
 
@@ -246,7 +246,7 @@ async def _fire_free(engine: Engine, request: Request) -> FireResult | None:
     match answer:
         case Applied():
             if step.snapshots:
-                await tell(engine, notices_of(step, writes))
+                await engine.observers.tell(notices_of(step, writes))
             return result_of(step, writes, request.event, decided.blockers)
         case Lost():
             return None
@@ -291,7 +291,7 @@ async def write(engine: Engine, work: Work, step: Step, writes: Writes) -> None:
     Raises:
         ConcurrencyConflict: the row changed although it is locked (a store that does not lock, or a lost lease).
     """
-    (answer,) = await engine.writer.apply(work.unit, (writes,), last=work.owned)
+    (answer,) = await engine.writer.apply(work.unit, (writes,), last=work.ending)
     match answer:
         case Lost():
             raise ConcurrencyConflict(writes.after.id, writes.before.version if writes.before else 0)
@@ -400,7 +400,7 @@ async def _fire_together(
         match answer:
             case Applied():
                 results[index] = result_of(step, writes, request.event, decided.blockers)
-                await tell(engine, notices_of(step, writes))
+                await engine.observers.tell(notices_of(step, writes))
             case Failed(error=reason) if not getattr(reason, "retryable", False):
                 results[index] = Unfired(reason)
             case _:

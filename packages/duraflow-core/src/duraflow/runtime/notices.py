@@ -1,10 +1,8 @@
-"""How are observers told, after the commit, without being able to do harm?"""
+"""What are observers told of a step? Read-only snapshots, one for each state entered."""
 
 from __future__ import annotations
 
-import inspect
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +13,7 @@ from duraflow.results import Notice
 
 if TYPE_CHECKING:
     from duraflow.machine.step import Step
-    from duraflow.runtime.engine import Engine
     from duraflow.writes import Writes
-
-_log = logging.getLogger("duraflow.observers")
-
-Observer = Callable[[Notice], Any]
-OnObserverError = Callable[[Exception, Notice], Any]
 
 
 def freeze(value: Any) -> Any:
@@ -56,29 +48,3 @@ def notices_of(step: Step, writes: Writes) -> list[Notice]:
                 )
             )
     return found
-
-
-async def tell(engine: Engine, notices: Sequence[Notice]) -> None:
-    """Tell every observer of every notice, in order. Whatever they raise is contained."""
-    for notice in notices:
-        for observer in engine.observers:
-            try:
-                answer = observer(notice)
-                if inspect.isawaitable(answer):
-                    await engine.resolve(answer, "an observer")
-            except Exception as error:  # noqa: BLE001  # observers must not reach the caller
-                await _contain(engine, error, notice)
-
-
-async def _contain(engine: Engine, error: Exception, notice: Notice) -> None:
-    if engine.on_observer_error is None:
-        _log.exception("an observer failed for instance %s, seq %s", notice.instance.id, notice.entry.seq)
-        return
-    try:
-        answer = engine.on_observer_error(error, notice)
-        if inspect.isawaitable(answer):
-            await engine.resolve(answer, "on_observer_error")
-    except Exception:  # noqa: BLE001  # nor may a failing error handler
-        _log.exception(
-            "on_observer_error failed for instance %s, seq %s", notice.instance.id, notice.entry.seq
-        )

@@ -117,7 +117,7 @@ async def rearm(engine: Engine, work: Work | None, target: Target) -> Instance:
                 "target", f"instance {instance.id} has no armed timer in state {instance.state!r}"
             )
         writes = Writes(instance, instance, (), SetDue(instance.due_at))
-        (answer,) = await engine.writer.apply(own.unit, (writes,), last=own.owned)
+        (answer,) = await engine.writer.apply(own.unit, (writes,), last=own.ending)
         if not isinstance(answer, Applied):
             raise ConcurrencyConflict(instance.id, instance.version)
         return instance

@@ -9,7 +9,6 @@ from typing import Any
 from duraflow.errors import Misuse
 from duraflow.instance import Instance
 from duraflow.runtime.engine import Engine, Target
-from duraflow.runtime.notices import tell
 from duraflow.runtime.work import Work
 
 
@@ -57,4 +56,4 @@ async def locked(engine: Engine, work: Work | None, target: Target) -> AsyncIter
 async def committed(engine: Engine, work: Work) -> None:
     """Tell observers what a joined transaction did; once, after the caller has committed."""
     notices, work.notices = work.notices, []
-    await tell(engine, notices)
+    await engine.observers.tell(notices)

@@ -147,10 +147,10 @@ def _next_due(timers: tuple[ArmedTimer, ...], retries: Mapping[str, TimerRetry])
 def _decide_free(engine: Engine, due: DueInstance) -> Swept | None:
     """What a due timer does if it runs no command; None if it might, and must be done alone."""
     instance, now = due.loaded.instance, due.loaded.now
+    if instance.continuation is not None or instance.lease_token is not None:
+        return Swept("skipped", None)
     armed = _pick(instance, due.retries, now)
     if armed is None:
-        if instance.continuation is not None or instance.lease_token is not None:
-            return Swept("skipped", None)
         return Swept("skipped", Writes(instance, instance, (), _next_due(instance.timers, due.retries)))
     workflow = governing(engine, instance)
     if armed.event not in workflow.resolved[instance.state].free:

@@ -38,6 +38,14 @@ class Work:
     _undo: list[Callable[[], None]] = attrs.field(factory=list)
     _resources: dict[Any, Any] = attrs.field(factory=dict)
 
+    @property
+    def ending(self) -> bool:
+        """Whether the step that is being written is the last thing of this transaction.
+
+        While a command runs, its own instance is stepping: what it does through `ctx.runtime` is never the last.
+        """
+        return self.owned and not self.stepping
+
     def check_open(self) -> None:
         """Refuse use after the end."""
         if self.closed:
