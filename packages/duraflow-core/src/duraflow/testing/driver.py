@@ -144,7 +144,7 @@ class _Awaitable:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        if not inspect.ismethod(value):
+        if not inspect.ismethod(value) or name == "resource":
             return value
         if name in {"transaction", "using", "locked"}:
             return lambda *arguments, **options: _entered(value(*arguments, **options))

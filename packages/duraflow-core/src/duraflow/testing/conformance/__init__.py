@@ -24,14 +24,14 @@ _PARTS = (
     "due",
     "definitions",
     "races",
-)
-_LATER = (
     "creating",
     "firing",
     "chains",
     "commands",
     "timers",
     "operating",
+)
+_LATER = (
     "scopes",
     "asking",
     "observing",
