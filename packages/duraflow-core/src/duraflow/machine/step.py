@@ -188,6 +188,12 @@ class Step:
             return NO_CHANGE
         return Change({key: decode(text) for key, text in written.items()}, unset)
 
+    def _as_read_back(self, blocker: Blocker) -> Blocker:
+        if not blocker.parameters:
+            return blocker
+        path = f"parameters of the blocker {blocker.code!r}"
+        return attrs.evolve(blocker, parameters=self._rules.codec.copy(dict(blocker.parameters), path=path))
+
     def _copy(self, value: dict[str, Any]) -> dict[str, Any]:
         return self._rules.codec.copy(value, path="context")  # type: ignore[return-value]  # an object stays one
 
@@ -268,8 +274,7 @@ class Step:
             InvalidArgument: a blocker's parameters are not JSON.
         """
         more: dict[str, Any] = {}
-        for blocker in blockers:
-            self._rules.codec.to_plain(blocker.parameters, path=f"parameters of the blocker {blocker.code!r}")
+        blockers = tuple(self._as_read_back(blocker) for blocker in blockers)
         if disarm:
             self._armed = tuple(timer for timer in self._armed if timer.event != event)
             self._timers_touched = True

@@ -154,6 +154,9 @@ def decide(engine: Engine, request: Request, loaded: Loaded) -> Decided:
     payload_type = workflow.events.get(request.event)
     if payload_type is None:
         payload = stored = request.given
+        if stored is not None and request.event not in workflow.resolved[loaded.instance.state].free:
+            # What a command does to its payload is its own affair: history keeps what was given.
+            payload = engine.codec.copy(stored, path="payload")
     else:
         payload = payload_type.load(request.given)
         stored = engine.codec.copy(payload_type.dump(payload), path="payload")
@@ -191,7 +194,8 @@ def result_of(step: Step, writes: Writes, event: str, blockers: tuple[Blocker, .
     """What the caller is told of a finished step."""
     before = step.instance.state
     if blockers:
-        return FireResult("rejected", event, before, before, writes.after, writes.entries, blockers)
+        recorded = writes.entries[-1].blockers
+        return FireResult("rejected", event, before, before, writes.after, writes.entries, recorded)
     status = "continuing" if step.continuing else "failure" if step.failed else "success"
     return FireResult(status, event, before, writes.after.state, writes.after, writes.entries)  # type: ignore[arg-type]
 
