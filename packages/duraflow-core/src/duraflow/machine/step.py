@@ -192,7 +192,8 @@ class Step:
         if not blocker.parameters:
             return blocker
         path = f"parameters of the blocker {blocker.code!r}"
-        return attrs.evolve(blocker, parameters=self._rules.codec.copy(dict(blocker.parameters), path=path))
+        parameters: Any = self._rules.codec.copy(dict(blocker.parameters), path=path)
+        return attrs.evolve(blocker, parameters=parameters)
 
     def _copy(self, value: dict[str, Any]) -> dict[str, Any]:
         return self._rules.codec.copy(value, path="context")  # type: ignore[return-value]  # an object stays one
