@@ -46,14 +46,6 @@ class Work:
         """
         return self.owned and not self.stepping
 
-    @property
-    def ending(self) -> bool:
-        """Whether the step that is being written is the last thing of this transaction.
-
-        While a command runs, its own instance is stepping: what it does through `ctx.runtime` is never the last.
-        """
-        return self.owned and not self.stepping
-
     def check_open(self) -> None:
         """Refuse use after the end."""
         if self.closed:
