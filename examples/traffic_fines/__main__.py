@@ -68,7 +68,9 @@ def _run(options: argparse.Namespace, out: Console) -> int:
     source = options.log
     if source is None:
         source = options.out / "traffic_fines_log.csv"
-        write_csv(generate(options.fines, options.seed), source)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        with source.open("w", newline="", encoding="utf-8") as file:
+            write_csv(generate(options.fines, options.seed), file)
     log = read_log(source, zone=options.zone)
     show.show_log(out, source, log)
     with _store(options, out) as store:

@@ -10,9 +10,8 @@ import csv
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TextIO
 
 import attrs
 
@@ -321,13 +320,11 @@ def generate(fines: int = 400, seed: int = 1) -> list[LogEvent]:
     return events
 
 
-def write_csv(events: Iterable[LogEvent], path: Path) -> None:
-    """Write a log with the columns of the published one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for event in events:
-            at = event.at.isoformat(sep=" ")
-            columns = {"case:concept:name": event.case, "concept:name": event.activity, "time:timestamp": at}
-            writer.writerow({**columns, **event.attributes})
+def write_csv(events: Iterable[LogEvent], file: TextIO) -> None:
+    """Write a log with the columns of the published one. The file is best opened with `newline=""`."""
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for event in events:
+        at = event.at.isoformat(sep=" ")
+        columns = {"case:concept:name": event.case, "concept:name": event.activity, "time:timestamp": at}
+        writer.writerow({**columns, **event.attributes})

@@ -154,7 +154,8 @@ The database stays, to be looked at:
   WHERE namespace = '{namespace}' GROUP BY 1, 2 ORDER BY 3 DESC;
 
   -- one fine from its beginning, with the letters and payments that its moves wrote
-  SELECT h.seq, (h.at AT TIME ZONE 'Europe/Rome')::date AS day, h.event, h.from_state, h.to_state, l.kind AS letter, p.amount AS payment
+  SELECT h.seq, (h.at AT TIME ZONE 'Europe/Rome')::date AS day, h.event, h.from_state, h.to_state,
+         l.kind AS letter, p.amount AS payment
   FROM workflow_instances i
   JOIN workflow_history h ON h.instance_id = i.id
   LEFT JOIN traffic_fines.letters l ON l.transition = h.transition_id
