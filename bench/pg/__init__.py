@@ -1,0 +1,1 @@
+"""What does the runtime cost on PostgreSQL, beside the same statements sent by hand?"""
