@@ -50,3 +50,9 @@ class StoreRetryPolicy:
     attempts: int = 6
     first_s: float = 0.02
     cap_s: float = 2.0
+
+    def __attrs_post_init__(self) -> None:
+        if type(self.attempts) is not int or self.attempts < 1:
+            raise InvalidArgument("store_retry", "`attempts` must be a whole number from 1")
+        if not (self.first_s >= 0 and self.cap_s >= 0):
+            raise InvalidArgument("store_retry", "`first_s` and `cap_s` must not be negative")
