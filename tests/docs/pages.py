@@ -25,7 +25,7 @@ _COMMENT = re.compile(r"\s*<!-- *(.*?) *-->\s*")
 _HEADING = re.compile(r"#{1,6} +(.*?) *#*")
 _LINK = re.compile(r"!?\[(?:[^\]\[]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 
-NEEDS_DATABASE = re.compile(r"\bdsn\b|DURAFLOW_DSN|DATABASE_URL|from_env\(\)")
+NEEDS_DATABASE = re.compile(r"\bdsn\b|DURAFLOW_DSN|DATABASE_URL|from_env\(")
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ _WITHOUT_REASON = {
 _COMING = {
     f"docs/{name}.md"
     for name in (
-        "adapters", "commands-and-guards", "definitions", "errors", "options", "performance", "replay", "sql",
+        "adapters", "commands-and-guards", "performance", "replay", "sql",
         "testing", "timers", "transactions",
     )
 } | {"ARCHITECTURE.md"}  # fmt: skip
