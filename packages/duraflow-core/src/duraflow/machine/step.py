@@ -340,7 +340,8 @@ class Step:
             if self._armed:
                 self._armed = ()
                 draft["timers"] = ()
-            self._timers_touched = True
+            # Only what there is can be cleared: a store without due work can cancel, too.
+            self._timers_touched = bool(self.instance.timers) or self.instance.continuation is not None
         self._snapshot()
 
     def stop_before(self, candidate: Candidate, event: str) -> None:

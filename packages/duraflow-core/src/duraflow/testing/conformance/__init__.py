@@ -30,8 +30,6 @@ _PARTS = (
     "commands",
     "timers",
     "operating",
-)
-_LATER = (
     "scopes",
     "asking",
     "observing",
