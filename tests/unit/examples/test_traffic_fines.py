@@ -23,7 +23,9 @@ from examples.traffic_fines.verify import instances, verify
 from examples.traffic_fines.workflow import FINE, ROME, Payment, Ruling, Sending, new_fine, open_amount
 
 REAL_LOG = Path(__file__).parents[4] / "shared" / "data" / "traffic_fines.csv"
+README = Path(__file__).parents[3] / "examples" / "traffic_fines" / "README.md"
 START = datetime(2024, 1, 10, tzinfo=ROME)
+_BEGIN, _END = "<!-- diagram -->", "<!-- end of diagram -->"
 
 
 @attrs.define
@@ -397,3 +399,21 @@ def test_the_published_log_is_replayed_to_the_last_event() -> None:
         logged[event.case] = event.number("totalPaymentAmount", logged.get(event.case, Decimal(0)))
     assert {fine.ref: fine.context["paid"] for fine in fines} == logged
     assert all(open_amount(fine.context) == 0 for fine in fines if fine.state == "paid")
+
+
+# --- the README ---------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_shows_the_diagram_of_the_workflow() -> None:
+    """`python -m tests.unit.examples.test_traffic_fines` writes it anew."""
+    assert README.read_text(encoding="utf-8") == _with_diagram(README.read_text(encoding="utf-8"))
+
+
+def _with_diagram(text: str) -> str:
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_BEGIN}\n```mermaid\n{to_mermaid(FINE)}\n```\n{_END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(_with_diagram(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import doctest
 import gzip
-import importlib
 import io
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -48,15 +46,6 @@ XES = b"""<?xml version="1.0" encoding="UTF-8"?>
 
 def _csv(text: str, **options: Any) -> tuple[LogEvent, ...]:
     return read_csv(io.StringIO(text), source="log.csv", **options)
-
-
-@pytest.mark.parametrize("name", ["eventlog", "xes", "meaning"])
-def test_the_examples_in_the_docstrings_are_true(name: str) -> None:
-    """What the docs of the modules show is what happens."""
-    module = importlib.import_module(f"duraflow.replay.{name}")
-    names = {**vars(importlib.import_module("duraflow.replay")), "io": io, "Decimal": Decimal}
-    result = doctest.testmod(module, extraglobs=names)
-    assert (result.failed, result.attempted > 0) == (0, True)
 
 
 def test_events_come_by_time_and_keep_their_order_at_one_time() -> None:
