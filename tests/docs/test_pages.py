@@ -23,8 +23,8 @@ _WITHOUT_REASON = {
 _COMING = {
     f"docs/{name}.md"
     for name in (
-        "adapters", "commands-and-guards", "performance", "replay", "sql",
-        "testing", "timers", "transactions",
+        "adapters", "performance", "replay", "sql",
+        "testing", "transactions",
     )
 } | {"ARCHITECTURE.md"}  # fmt: skip
 _PROGRAMS = {"cd", "curl", "dbmate", "docker", "export", "git", "mv", "pip", "psql", "test"}
