@@ -1,5 +1,6 @@
 """Duraflow on PostgreSQL: the ports of `duraflow`, on tables that dbmate (or this package) makes."""
 
+import duraflow_pg._psycopg  # noqa: F401  # first of all, so that a missing libpq is explained  # isort: split
 from duraflow_pg.database import Timeouts
 from duraflow_pg.due import PgDueStore
 from duraflow_pg.history import PgHistoryStore
