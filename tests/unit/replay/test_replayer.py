@@ -233,6 +233,52 @@ def test_a_store_that_is_down_stops_the_replay() -> None:
         Bench().run(at("a", "begin", 0), at("a", "send", 1), at("a", "note", 2, payload={"do": "stop"}))
 
 
+def test_a_store_that_is_down_at_a_creation_stops_the_replay() -> None:
+    """There, too."""
+
+    def stop(ctx: CommandContext) -> None:
+        raise StoreUnavailable("gone")
+
+    dead = Workflow(
+        name="dead",
+        initial="on",
+        states=[State("on", [Transition(target="off", commands=[stop])]), State("off")],
+    )
+    with pytest.raises(StoreUnavailable, match="gone"):
+        Bench().run(at("a", "begin", 0), workflow=dead)
+
+
+def test_what_a_command_does_to_another_case_is_seen_with_its_next_event() -> None:
+    """Its moves count, and so does a timer that it armed and that fired meanwhile."""
+
+    def send_the_next(ctx: CommandContext) -> None:
+        ctx.runtime.fire((ctx.instance.workflow, ctx.payload["next"]), "send")
+
+    chained = Workflow(
+        name="chained",
+        initial="draft",
+        states=[
+            State("draft", [Transition("send", target="sent"), Transition("pass", commands=[send_the_next])]),
+            State("sent", [Transition("remind", target="reminded", after=10 * DAY)]),
+            State("reminded", [Transition("answer", target="answered")]),
+            State("answered"),
+        ],
+    )
+    meanings = {
+        "begin": Create(),
+        "send": Fire("send"),
+        "pass": Fire("pass", lambda event: {"next": event["next"]}),
+        "answer": Fire("answer"),
+    }
+    report = Bench().run(
+        at("a", "begin", 0), at("b", "begin", 0), at("c", "begin", 0), at("c", "send", 1),
+        at("a", "pass", 1, next="b"), at("b", "answer", 12),
+        workflow=chained, meanings=meanings,
+    )  # fmt: skip
+    assert [outcome.result for outcome in report.outcomes] == ["applied"] * 6
+    assert fired(report) == [("remind", 11.0, "unlogged")] * 2
+
+
 def test_a_log_may_come_in_two_files() -> None:
     """Instances that are there already are found by their ref, and what was due meanwhile fires."""
     bench = Bench()

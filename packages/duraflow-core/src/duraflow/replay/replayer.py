@@ -63,6 +63,9 @@ def replay(
     first is it fired by name. Whatever an event runs into is an outcome, never an exception: what guards and commands
     raise is reported as `failed`. Instances that exist already (a log in several files) are found by their `ref`.
 
+    Timers are learned from what events and timers of their own case bring: one that a command arms in *another* case
+    may fire late, with the next sweep.
+
     Args:
         runtime: started, made with `clock=clock`, and alone in its namespace: its sweeps fire whatever is due there.
         log: the events, in any order.
@@ -254,13 +257,8 @@ class _Replay:
 
     def _look(self, case: _Case) -> None:
         """See what a sweep did to a case."""
-        if case.instance_id is None:
-            return
-        while entries := self.runtime.history(case.instance_id, after=case.version, limit=_SWEEP):
-            for entry in entries:
-                self._note_timer(case, entry)
-            case.version = entries[-1].seq
-            self.moves += len(entries)
+        assert case.instance_id is not None
+        self._catch_up(case)
         self._learn(case, self.runtime.get(case.instance_id))
         held = case.held
         if held is not None:
@@ -270,6 +268,15 @@ class _Replay:
                 self._confirm(held.number, case, held.event, fired)
             elif held.due_at <= self.clock.now():
                 self._give_up_waiting(case, held)
+
+    def _catch_up(self, case: _Case) -> None:
+        """Read what happened to a case since it was last seen."""
+        assert case.instance_id is not None
+        while entries := self.runtime.history(case.instance_id, after=case.version, limit=_SWEEP):
+            for entry in entries:
+                self._note_timer(case, entry)
+            case.version = entries[-1].seq
+            self.moves += len(entries)
 
     def _note_timer(self, case: _Case, entry: HistoryEntry) -> None:
         if entry.kind != "moved" or entry.trigger.get("by") != "timer" or entry.event.startswith("$"):
@@ -375,7 +382,11 @@ class _Replay:
         if isinstance(answer, Unfired):
             self._note_unfired(number, case, event, fire, answer.error, before)
             return
-        self.moves += len(answer.entries)
+        if answer.entries[0].seq == case.version + 1:
+            self.moves += len(answer.entries)
+        else:
+            # A command of another case has moved this one meanwhile.
+            self._catch_up(case)
         self._learn(case, answer.instance)
         self._note_fired(number, case, event, answer, before)
 
