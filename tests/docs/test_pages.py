@@ -23,7 +23,7 @@ _WITHOUT_REASON = {
 _COMING = {
     f"docs/{name}.md"
     for name in (
-        "adapters", "performance", "replay", "sql",
+        "adapters", "performance", "replay",
         "testing", "transactions",
     )
 } | {"ARCHITECTURE.md"}  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import psycopg
 import pytest
 
 import duraflow.errors
@@ -83,6 +84,25 @@ def test_every_error_says_what_is_to_be_known() -> None:
     for part in re.split(r"^### ", page("docs/errors.md").text, flags=re.MULTILINE)[1:]:
         for label in ("Cause:", "Written:", "Remedy:"):
             assert label in part, f"{part.splitlines()[0]} has no {label}"
+
+
+# --- SQL --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.pg
+def test_every_column_is_explained(fresh_pg_dsn: str) -> None:
+    """The tables are a contract, so each column has its line."""
+    written = {
+        table: sorted(name for row in rows for name in re.findall(r"`(\w+)`", row[0]))
+        for table, rows in _tables(page("docs/sql.md"), "columns of")
+    }
+    with psycopg.connect(fresh_pg_dsn) as connection:
+        found = connection.execute(
+            'SELECT table_name, array_agg(column_name::text ORDER BY column_name::text COLLATE "C")'
+            " FROM information_schema.columns WHERE table_schema = 'public' AND table_name LIKE 'workflow%'"
+            " GROUP BY table_name"
+        ).fetchall()
+    assert written == dict(found)
 
 
 # --- options ----------------------------------------------------------------------------------------------------
