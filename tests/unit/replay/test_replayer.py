@@ -424,9 +424,63 @@ def test_a_timer_is_confirmed_once() -> None:
 
 def test_an_event_that_waits_for_a_timer_whose_guard_says_no_is_rejected_with_its_reason() -> None:
     """When the time has come and the timer did not fire, the event is fired by name."""
-    report = Bench().run(at("a", "begin", 0, forbidden=True), at("a", "send", 1), at("a", "remind", 10.5))
+    bench = Bench()
+    report = bench.run(
+        at("a", "begin", 0, forbidden=True), at("a", "send", 1), at("a", "remind", 10.5), at("b", "stamp", 10.9),
+        at("b", "stamp", 11.4),
+    )  # fmt: skip
     assert told(report)[2] == ("remind", "rejected", "sent", "forbidden")
-    assert report.sweeps == SweepResult(rejected=1)
+    assert report.sweeps == SweepResult(rejected=2)
+    assert _rejections(bench) == [("timer", 11.0), ("log", 11.0)]
+
+
+def test_an_event_does_not_wait_for_a_timer_that_is_overdue() -> None:
+    """A timer whose guard said no may never fire; the event is tried at its own time."""
+    bench = Bench()
+    report = bench.run(
+        at("a", "begin", 0, forbidden=True),
+        at("a", "send", 1),
+        at("a", "remind", 11.5),
+        at("a", "stamp", 11.8),
+    )
+    assert told(report)[2] == ("remind", "rejected", "sent", "forbidden")
+    assert _rejections(bench) == [("timer", 11.0), ("log", 11.5)]
+
+
+def _rejections(bench: Bench) -> list[tuple[str, float]]:
+    """By whom and on which day a guard said no to the case `a`."""
+    with Runtime(workflows=[LETTER], persistence=bench.persistence, clock=bench.clock) as runtime:
+        return [
+            (entry.trigger["by"], (entry.at - START) / DAY)
+            for entry in runtime.history(("letter", "a"))
+            if entry.kind == "rejected"
+        ]
+
+
+def test_of_several_timers_the_nearest_is_confirmed() -> None:
+    """One that comes again and again may have fired twice within the tolerance."""
+    ticking = Workflow(
+        name="ticking",
+        initial="on",
+        states=[
+            State("on", [Transition("tick", target="on", after=DAY), Transition("stop", target="off")]),
+            State("off"),
+        ],
+    )
+    meanings = {"begin": Create(), "tick": Fire("tick"), "stop": Fire("stop")}
+    report = Bench().run(
+        at("a", "begin", 0), at("a", "tick", 3.1), at("a", "tick", 3.2), at("a", "stop", 3.3),
+        workflow=ticking, meanings=meanings,
+    )  # fmt: skip
+    assert [outcome.result for outcome in report.outcomes] == ["applied", "confirmed", "confirmed", "applied"]
+    assert fired(report) == [
+        ("tick", 1.0, "unlogged"),
+        ("tick", 2.0, "confirmed"),
+        ("tick", 3.0, "confirmed"),
+    ]
+    assert Bench().run(at("a", "begin", 0), at("a", "tick", 3.1), workflow=ticking, meanings=meanings).timers[
+        -1
+    ] == (TimerFiring("a", "tick", START + 3 * DAY, "on", "confirmed"))
 
 
 def test_a_timer_whose_guard_said_no_is_tried_again_at_later_events() -> None:
