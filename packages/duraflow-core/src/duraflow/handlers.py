@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import attrs
 
-from duraflow.definition.checks import guard_refs, name_problem
-from duraflow.definition.values import DelayRef, handler_name
+from duraflow.definition.checks.names import name_problem
+from duraflow.definition.values import DelayRef, guard_refs, handler_name
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.instance import Blocker

@@ -10,7 +10,7 @@ from typing import Any, Self
 import attrs
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from duraflow.definition.checks import name_problem
+from duraflow.definition.checks.names import name_problem
 from duraflow.errors import InvalidArgument
 from duraflow.ports import (
     DefinitionStore,
@@ -147,6 +147,7 @@ class PgPersistence(Persistence):
 
     Attributes:
         pool: its connections may have any settings; they are put into autocommit while they are lent, and back.
+            A pool of our own (`from_dsn`) is replaced by a new one when a closed runtime is started again.
         schema: where the tables are.
         namespace: which part of them is seen.
         timeouts: limits that the server keeps for transactions of ours.
@@ -158,9 +159,7 @@ class PgPersistence(Persistence):
     timeouts: Timeouts = attrs.field(factory=Timeouts, kw_only=True)
     kind: str = attrs.field(default="blocking", kw_only=True, repr=False)
     database: PgDatabase = _port(
-        lambda self: _database(
-            BlockingConnections(self.pool, owned=False), self.schema, self.namespace, self.timeouts
-        )
+        lambda self: _database(BlockingConnections(self.pool), self.schema, self.namespace, self.timeouts)
     )
     instances: InstanceStore = _port(lambda self: PgInstanceStore(self.database))
     history: HistoryStore = _port(lambda self: PgHistoryStore(self.database))
@@ -198,8 +197,12 @@ class PgPersistence(Persistence):
             InvalidArgument: the DSN or an option cannot be used.
         """
         conninfo, options = _pool_options(dsn, keywords, min_size, max_size, prepared_statements)
-        pool: ConnectionPool[Any] = ConnectionPool(conninfo, **options)
-        database = _database(BlockingConnections(pool, owned=True), schema, namespace, timeouts)
+
+        def make() -> ConnectionPool[Any]:
+            return ConnectionPool(conninfo, **options)
+
+        pool = make()
+        database = _database(BlockingConnections(pool, make), schema, namespace, timeouts)
 
         async def migrating() -> object:
             return apply_migrations(conninfo, schema=schema)
@@ -230,11 +233,12 @@ class PgPersistence(Persistence):
 
     @contextmanager
     def _lent(self) -> Iterator[psycopg.Connection[Any]]:
-        if self.database.connections.owned and self.pool.closed:
-            with psycopg.connect(str(self.pool.conninfo), autocommit=True) as connection:
+        pool: ConnectionPool[Any] = self.database.connections.pool
+        if self.database.connections.owned and pool.closed:
+            with psycopg.connect(str(pool.conninfo), autocommit=True) as connection:
                 yield connection
         else:
-            with self.pool.connection() as connection:
+            with pool.connection() as connection:
                 yield connection
 
 
@@ -252,14 +256,12 @@ class AsyncPgPersistence(Persistence):
     timeouts: Timeouts = attrs.field(factory=Timeouts, kw_only=True)
     kind: str = attrs.field(default="asyncio", kw_only=True, repr=False)
     database: PgDatabase = _port(
-        lambda self: _database(
-            AsyncioConnections(self.pool, owned=False), self.schema, self.namespace, self.timeouts
-        )
+        lambda self: _database(AsyncioConnections(self.pool), self.schema, self.namespace, self.timeouts)
     )
     instances: InstanceStore = _port(lambda self: PgInstanceStore(self.database, Grouping()))
     history: HistoryStore = _port(lambda self: PgHistoryStore(self.database))
     transactions: TransactionRunner = _port(lambda self: PgTransactionRunner(self.database))
-    writer: Writer | None = _port(lambda self: PgWriter(self.database, Grouping()))
+    writer: Writer | None = _port(lambda self: PgWriter(self.database, Grouping(), Grouping()))
     due: DueStore | None = _port(lambda self: PgDueStore(self.database))
     definitions: DefinitionStore | None = _port(lambda self: PgDefinitionStore(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
@@ -280,8 +282,12 @@ class AsyncPgPersistence(Persistence):
     ) -> Self:
         """See `PgPersistence.from_dsn`."""
         conninfo, options = _pool_options(dsn, keywords, min_size, max_size, prepared_statements)
-        pool: AsyncConnectionPool[Any] = AsyncConnectionPool(conninfo, **options)
-        database = _database(AsyncioConnections(pool, owned=True), schema, namespace, timeouts)
+
+        def make() -> AsyncConnectionPool[Any]:
+            return AsyncConnectionPool(conninfo, **options)
+
+        pool = make()
+        database = _database(AsyncioConnections(pool, make), schema, namespace, timeouts)
 
         async def migrating() -> object:
             return await apply_migrations_async(conninfo, schema=schema)
@@ -305,11 +311,12 @@ class AsyncPgPersistence(Persistence):
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        if self.database.connections.owned and self.pool.closed:
+        pool: AsyncConnectionPool[Any] = self.database.connections.pool
+        if self.database.connections.owned and pool.closed:
             async with await psycopg.AsyncConnection.connect(
-                str(self.pool.conninfo), autocommit=True
+                str(pool.conninfo), autocommit=True
             ) as connection:
                 yield connection
         else:
-            async with self.pool.connection() as connection:
+            async with pool.connection() as connection:
                 yield connection

@@ -6,6 +6,9 @@ from typing import Literal
 
 import attrs
 
+ALLOWABLE = frozenset({"unreachable_state", "no_way_to_final", "only_wildcards_leave"})
+"""Codes of warnings that a state may declare to be meant."""
+
 Severity = Literal["error", "warning"]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -25,6 +25,9 @@ from duraflow.definition.values import (
     Wildcard,
     as_given,
 )
+
+if TYPE_CHECKING:
+    from duraflow.definition.workflow import Workflow
 
 
 @attrs.frozen(eq=False)
@@ -209,3 +212,16 @@ def resolve(
             free=free,
         )
     return MappingProxyType(resolved)
+
+
+def all_transitions(workflow: Workflow) -> Iterator[tuple[str, Transition, str | None]]:
+    """Every transition with its path, and the state it stands in (None for shared ones)."""
+    for state in workflow.states:
+        if isinstance(state, State):
+            for path, transition in own_transitions(state):
+                yield path, transition, state.name
+    for number, wildcard in enumerate(workflow.from_any):
+        if isinstance(wildcard, Wildcard):
+            for index, transition in enumerate(wildcard.transitions):
+                if isinstance(transition, Transition):
+                    yield f"from_any[{number}].transitions[{index}]", transition, None

@@ -8,7 +8,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from types import MappingProxyType
@@ -17,6 +17,9 @@ from typing import Any, Literal
 import attrs
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+MAX_DELAY = timedelta(days=36_525)
+"""A hundred years: enough for any business rule, and no due time overflows a timestamp."""
+
 MAX_JSON_DEPTH = 64
 
 Outcome = Literal["done", "failed", "cancelled"]
@@ -301,3 +304,15 @@ def to_wildcards(
 ) -> tuple[Wildcard, ...]:
     """Wildcards as they are; a bare transition becomes one that applies everywhere."""
     return tuple(Wildcard(item) if isinstance(item, Transition) else item for item in to_items(value))
+
+
+def guard_refs(guard: Guard | None) -> Iterator[GuardRef]:
+    """Every named guard inside a combination."""
+    match guard:
+        case GuardRef():
+            yield guard
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from guard_refs(part)
+        case Not(part):
+            yield from guard_refs(part)

@@ -16,8 +16,8 @@ from uuid import UUID
 import attrs
 
 from duraflow.codec import Codec, canonical_json
-from duraflow.definition.checks import MAX_DELAY
 from duraflow.definition.resolve import Candidate, ResolvedState, Timer, unknown_state
+from duraflow.definition.values import MAX_DELAY
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import ChainTooDeep, CommandFailed, InvalidArgument
 from duraflow.handlers import Asked, HandlerTable

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import attrs
 
-from duraflow.definition.checks import name_problem
+from duraflow.definition.checks.names import name_problem
 from duraflow.definition.values import EMPTY
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument

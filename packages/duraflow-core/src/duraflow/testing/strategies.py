@@ -16,7 +16,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from duraflow.definition.checks import MAX_NAME, name_problem
+from duraflow.definition.checks.names import MAX_NAME, name_problem
 from duraflow.definition.values import (
     OUTCOMES,
     CommandRef,
