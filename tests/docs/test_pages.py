@@ -23,8 +23,8 @@ _WITHOUT_REASON = {
 _COMING = {
     f"docs/{name}.md"
     for name in (
-        "adapters", "performance", "replay",
-        "testing", "transactions",
+        "performance", 
+        "transactions",
     )
 } | {"ARCHITECTURE.md"}  # fmt: skip
 _PROGRAMS = {"cd", "curl", "dbmate", "docker", "export", "git", "mv", "pip", "psql", "test"}
