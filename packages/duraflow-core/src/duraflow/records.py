@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from duraflow.codec import Codec
+from duraflow.codec import Codec, compact_json
 from duraflow.definition.values import EMPTY
 from duraflow.instance import (
     NO_CHANGE,
@@ -73,8 +73,6 @@ ENTRY_COLUMNS = (
     "timers",
     "metadata",
 )
-
-_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def utc(value: datetime) -> datetime:
@@ -157,10 +155,10 @@ def entry_to_record(entry: HistoryEntry, codec: Codec) -> Record:
         "attempt_id": entry.attempt_id,
         "transition_id": entry.transition_id,
         "outcome": entry.outcome,
-        "commands": _dump([_result_to_plain(result, codec) for result in entry.commands])
+        "commands": compact_json([_result_to_plain(result, codec) for result in entry.commands])
         if entry.commands
         else None,
-        "blockers": _dump([_blocker_to_plain(blocker, codec) for blocker in entry.blockers])
+        "blockers": compact_json([_blocker_to_plain(blocker, codec) for blocker in entry.blockers])
         if entry.blockers
         else None,
         "payload": None if entry.payload is None else codec.encode(entry.payload, path="payload"),
@@ -210,7 +208,7 @@ def entry_from_record(record: Mapping[str, Any], codec: Codec) -> HistoryEntry:
 
 def timers_to_text(timers: tuple[ArmedTimer, ...]) -> str:
     """Armed timers as JSON text."""
-    return _dump([{"event": timer.event, "due_at": timer.due_at.isoformat()} for timer in timers])
+    return compact_json([{"event": timer.event, "due_at": timer.due_at.isoformat()} for timer in timers])
 
 
 def timers_from_text(text: str) -> tuple[ArmedTimer, ...]:
@@ -222,7 +220,7 @@ def retries_to_text(retries: Mapping[str, TimerRetry]) -> str | None:
     """Earlier tries of timers as JSON text, by event; None when there were none."""
     if not retries:
         return None
-    return _dump(
+    return compact_json(
         {
             event: {
                 "next_at": None if retry.next_at is None else retry.next_at.isoformat(),
@@ -257,7 +255,7 @@ def retries_from_text(text: str | None) -> Mapping[str, TimerRetry]:
 def _continuation_to_text(continuation: Continuation | None, codec: Codec) -> str | None:
     if continuation is None:
         return None
-    return _dump(
+    return compact_json(
         {
             "event": continuation.event,
             "payload": codec.to_plain(continuation.payload, path="payload"),
@@ -317,7 +315,7 @@ def _change_to_text(change: Change, codec: Codec) -> str:
         plain["set"] = codec.to_plain(change.set, path="context")
     if change.unset:
         plain["unset"] = list(change.unset)
-    return _dump(plain)
+    return compact_json(plain)
 
 
 def _change_from_text(text: str, codec: Codec) -> Change:

@@ -216,6 +216,8 @@ class Engine:
 
     def event_name(self, event: object) -> str:
         """The plain name of an event given as text or as a StrEnum member."""
+        if type(event) is str and event in self.definitions.payload_types:
+            return event  # it is an event of some definition, where it was checked
         name = str(event.value) if hasattr(event, "value") else event
         problem = name_problem(name)
         if problem is not None or not isinstance(name, str):
