@@ -17,7 +17,8 @@ import attrs
 
 from duraflow.clock import default_ids
 from duraflow.codec import Codec
-from duraflow.definition.checks import missing_handlers, name_problem
+from duraflow.definition.checks.handlers import missing_handlers
+from duraflow.definition.checks.names import name_problem
 from duraflow.definition.findings import Finding
 from duraflow.definition.serial import difference, to_json
 from duraflow.definition.workflow import Workflow
