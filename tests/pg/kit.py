@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from duraflow import AsyncRuntime, State, Transition, Workflow
+from duraflow.testing import acheck_invariants
 from duraflow.testing.driver import AsyncioDriver, BlockingDriver, Driver
 from duraflow_pg import AsyncPgPersistence, PgPersistence
 
@@ -62,7 +63,7 @@ async def execute(connection: Any, statement: str, parameters: Any = None) -> li
 def look(dsn: str, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
     """What a session of its own sees, or does and commits."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        cursor = connection.execute(statement, parameters)  # type: ignore[call-overload]  # the tests' own SQL
+        cursor = connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description is not None else []
 
 
@@ -81,6 +82,13 @@ def pool_is_whole(runtime: AsyncRuntime) -> bool:
 def engine_of(runtime: AsyncRuntime) -> Any:
     """The engine of a runtime of either world."""
     return runtime._engine
+
+
+async def check_all(runtime: AsyncRuntime) -> None:
+    """Check what must always hold, and that no connection was lost on the way."""
+    engine = engine_of(runtime)
+    await acheck_invariants(engine.persistence, workflows=engine.definitions.by_version.values())
+    assert pool_is_whole(runtime)
 
 
 def never(payload: object) -> bool:

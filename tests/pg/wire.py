@@ -105,9 +105,12 @@ class Wire:
         self._cuts.clear()
         self._refusing = False
 
-    def cut_all(self, *, refuse: bool = False) -> None:
-        """Cut every open connection now, and let no new one through until `heal`."""
-        self._refusing = refuse
+    def refuse_new(self) -> None:
+        """Let no new connection through until `heal`."""
+        self._refusing = True
+
+    def cut_all(self) -> None:
+        """Cut every open connection now."""
         self._loop.call_soon_threadsafe(self._abort_all)
 
     # --- the proxy ----------------------------------------------------------------------------------------------

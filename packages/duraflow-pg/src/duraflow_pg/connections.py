@@ -8,10 +8,16 @@ making one costs as much as a tenth of a statement.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from typing import Any, Protocol
+from uuid import UUID
 
 import attrs
+from psycopg.adapt import AdaptersMap, PyFormat
+from psycopg.postgres import register_default_adapters
+from psycopg.postgres import types as own_types
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
@@ -24,20 +30,72 @@ Statement = tuple[bytes, Parameters | None]
 
 _CURSOR = "_duraflow_cursor"
 _LENT = "_duraflow_made_autocommit"
-"""Attributes kept on a connection: our cursor, and that its owner wants autocommit off again."""
+_LAST_WORDS = "_duraflow_last_words"
+"""Attributes kept on a connection: our cursor, that its owner wants autocommit off again, and what it ended with."""
 
-_TYPES = ("timestamptz", "uuid", "int8", "int4", "int2", "bool", "text", "float8")
+_READ = ("timestamptz", "uuid", "int8", "int4", "int2", "bool", "text", "float8")
+_BOUND = (str, int, bool, datetime, UUID)
+_OWN = AdaptersMap(types=own_types)
+register_default_adapters(_OWN)
+"""What psycopg does by itself. `psycopg.adapters` may have been changed by the application, for all of its process."""
 
 
 def _prepare(cursor: psycopg.Cursor[Row] | psycopg.AsyncCursor[Row]) -> None:
     """Give a cursor psycopg's own loaders and dumpers back, whatever its connection has registered over them."""
-    own = psycopg.adapters
-    for name in _TYPES:
-        info = own.types[name]
+    for name in _READ:
+        oid = own_types[name].oid
         for format_ in (psycopg.pq.Format.TEXT, psycopg.pq.Format.BINARY):
-            loader = own.get_loader(info.oid, format_)
+            loader = _OWN.get_loader(oid, format_)
             if loader is not None:
-                cursor.adapters.register_loader(info.oid, loader)
+                cursor.adapters.register_loader(oid, loader)
+    for kind in _BOUND:
+        # What is registered last is what `%s` takes: psycopg's own choice.
+        for wanted in (PyFormat.TEXT, PyFormat.BINARY, PyFormat.AUTO):
+            cursor.adapters.register_dumper(kind, _OWN.get_dumper(kind, wanted))
+
+
+def _without_flush(pipeline: psycopg.Pipeline | psycopg.AsyncPipeline) -> None:
+    """Make a pipeline end with its Sync.
+
+    psycopg sends a Flush after it, and a PostgreSQL that has got one is idle in a transaction without its
+    idle_in_transaction_session_timeout (seen on 15 to 18): a command that hangs would hold its row for ever.
+    """
+    if pipeline.level == 1:
+        pipeline._exit_gen = partial(_sync_and_fetch, pipeline)  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def _sync_and_fetch(pipeline: psycopg.Pipeline | psycopg.AsyncPipeline) -> Generator[Any, Any, None]:
+    try:
+        pipeline._enqueue_sync()  # noqa: SLF001  # as psycopg does, but for `flush`
+        yield from pipeline._communicate_gen()  # noqa: SLF001
+    finally:
+        if pipeline.pgconn.status == psycopg.pq.ConnStatus.OK:
+            yield from pipeline._fetch_gen(flush=False)  # noqa: SLF001
+
+
+@attrs.define(eq=False)
+class _LastWords:
+    """Why the server ended a session.
+
+    When it does so between two statements, libpq takes the reason for a notice, and the next statement only hears that
+    the connection is gone.
+    """
+
+    sqlstate: str | None = None
+    message: str | None = None
+
+    def hear(self, notice: psycopg.errors.Diagnostic) -> None:
+        # Copied: what the notice stands on is freed when this returns.
+        if notice.severity_nonlocalized == "FATAL":
+            self.sqlstate, self.message = notice.sqlstate, notice.message_primary
+
+
+def _with_reason(connection: AnyConnection, error: psycopg.OperationalError) -> psycopg.Error:
+    """The error that says why the connection is gone, where the server said so."""
+    words: _LastWords | None = getattr(connection, _LAST_WORDS, None)
+    if words is None or words.sqlstate is None or error.sqlstate is not None:
+        return error
+    return psycopg.errors.lookup(words.sqlstate)(words.message)  # type: ignore[arg-type]  # psycopg says Sequence
 
 
 def _idle(connection: AnyConnection) -> bool:
@@ -60,8 +118,13 @@ def _has_rows(cursor: psycopg.Cursor[Row] | psycopg.AsyncCursor[Row]) -> bool:
 class Connections(Protocol):
     """A source of connections, and the ways to use one. `connection` is always psycopg's own."""
 
+    pool: Any
     suspends: bool
-    owned: bool
+
+    @property
+    def owned(self) -> bool:
+        """Whether the pool is ours, to open and to close."""
+        ...
 
     async def open(self) -> None:
         """Open the pool if it is ours."""
@@ -73,6 +136,10 @@ class Connections(Protocol):
 
     def stats(self) -> dict[str, int]:
         """How the pool is used."""
+        ...
+
+    async def unreachable(self) -> str | None:
+        """Why no new connection can be made; None if one can, or if only the pool's owner knows how."""
         ...
 
     async def check(self) -> None:
@@ -119,16 +186,33 @@ class BlockingConnections:
     """Connections of a `psycopg_pool.ConnectionPool`."""
 
     pool: ConnectionPool[Any]
-    owned: bool
+    make: Callable[[], ConnectionPool[Any]] | None = None
     suspends: bool = False
+    _was_closed: bool = False
+
+    @property
+    def owned(self) -> bool:
+        return self.make is not None
 
     async def open(self) -> None:
-        if self.owned:
+        if self.make is not None:
+            if self._was_closed:
+                self.pool = self.make()  # psycopg's pools open once
             self.pool.open(wait=False)
 
     async def close(self) -> None:
         if self.owned:
+            self._was_closed = True
             self.pool.close()
+
+    async def unreachable(self) -> str | None:
+        if not self.owned:
+            return None
+        try:
+            psycopg.connect(str(self.pool.conninfo), connect_timeout=3).close()
+        except psycopg.Error as error:
+            return " ".join(str(error).split())
+        return None
 
     def stats(self) -> dict[str, int]:
         return _pool_stats(self.pool.get_stats())
@@ -151,6 +235,7 @@ class BlockingConnections:
     async def release(self, connection: Any) -> None:
         if getattr(connection, _LENT, False) and _idle(connection):
             connection.autocommit = False
+            setattr(connection, _LENT, False)
         self.pool.putconn(connection)
 
     def _cursor(self, connection: psycopg.Connection[Any]) -> psycopg.Cursor[Row]:
@@ -160,6 +245,9 @@ class BlockingConnections:
             cursor.format = psycopg.pq.Format.BINARY
             _prepare(cursor)
             setattr(connection, _CURSOR, cursor)
+            words = _LastWords()
+            connection.add_notice_handler(words.hear)
+            setattr(connection, _LAST_WORDS, words)
         return cursor
 
     async def run(self, connection: Any, statement: bytes, parameters: Parameters | None = None) -> list[Row]:
@@ -175,7 +263,8 @@ class BlockingConnections:
             return transaction, []
         cursor = self._cursor(connection)
         try:
-            with connection.pipeline():
+            with connection.pipeline() as pipeline:
+                _without_flush(pipeline)
                 transaction.__enter__()
                 for statement, parameters in statements:
                     cursor.execute(statement, parameters, prepare=True, binary=True)
@@ -188,9 +277,13 @@ class BlockingConnections:
         self, connection: Any, transaction: Any, statement: bytes, parameters: Parameters
     ) -> list[Row]:
         cursor = self._cursor(connection)
-        with connection.pipeline():
-            cursor.execute(statement, parameters, prepare=True, binary=True)
-            transaction.__exit__(None, None, None)
+        try:
+            with connection.pipeline() as pipeline:
+                _without_flush(pipeline)
+                cursor.execute(statement, parameters, prepare=True, binary=True)
+                transaction.__exit__(None, None, None)
+        except psycopg.OperationalError as error:
+            raise _with_reason(connection, error) from error
         return cursor.fetchall() if _has_rows(cursor) else []
 
     async def end(self, transaction: Any, error: BaseException | None) -> None:
@@ -208,16 +301,33 @@ class AsyncioConnections:
     """Connections of a `psycopg_pool.AsyncConnectionPool`."""
 
     pool: AsyncConnectionPool[Any]
-    owned: bool
+    make: Callable[[], AsyncConnectionPool[Any]] | None = None
     suspends: bool = True
+    _was_closed: bool = False
+
+    @property
+    def owned(self) -> bool:
+        return self.make is not None
 
     async def open(self) -> None:
-        if self.owned:
+        if self.make is not None:
+            if self._was_closed:
+                self.pool = self.make()  # psycopg's pools open once
             await self.pool.open(wait=False)
 
     async def close(self) -> None:
         if self.owned:
+            self._was_closed = True
             await self.pool.close()
+
+    async def unreachable(self) -> str | None:
+        if not self.owned:
+            return None
+        try:
+            await (await psycopg.AsyncConnection.connect(str(self.pool.conninfo), connect_timeout=3)).close()
+        except psycopg.Error as error:
+            return " ".join(str(error).split())
+        return None
 
     def stats(self) -> dict[str, int]:
         return _pool_stats(self.pool.get_stats())
@@ -240,6 +350,7 @@ class AsyncioConnections:
     async def release(self, connection: Any) -> None:
         if getattr(connection, _LENT, False) and _idle(connection):
             await connection.set_autocommit(False)
+            setattr(connection, _LENT, False)
         await self.pool.putconn(connection)
 
     def _cursor(self, connection: psycopg.AsyncConnection[Any]) -> psycopg.AsyncCursor[Row]:
@@ -249,6 +360,9 @@ class AsyncioConnections:
             cursor.format = psycopg.pq.Format.BINARY
             _prepare(cursor)
             setattr(connection, _CURSOR, cursor)
+            words = _LastWords()
+            connection.add_notice_handler(words.hear)
+            setattr(connection, _LAST_WORDS, words)
         return cursor
 
     async def run(self, connection: Any, statement: bytes, parameters: Parameters | None = None) -> list[Row]:
@@ -264,7 +378,8 @@ class AsyncioConnections:
             return transaction, []
         cursor = self._cursor(connection)
         try:
-            async with connection.pipeline():
+            async with connection.pipeline() as pipeline:
+                _without_flush(pipeline)
                 await transaction.__aenter__()
                 for statement, parameters in statements:
                     await cursor.execute(statement, parameters, prepare=True, binary=True)
@@ -277,9 +392,13 @@ class AsyncioConnections:
         self, connection: Any, transaction: Any, statement: bytes, parameters: Parameters
     ) -> list[Row]:
         cursor = self._cursor(connection)
-        async with connection.pipeline():
-            await cursor.execute(statement, parameters, prepare=True, binary=True)
-            await transaction.__aexit__(None, None, None)
+        try:
+            async with connection.pipeline() as pipeline:
+                _without_flush(pipeline)
+                await cursor.execute(statement, parameters, prepare=True, binary=True)
+                await transaction.__aexit__(None, None, None)
+        except psycopg.OperationalError as error:
+            raise _with_reason(connection, error) from error
         return await cursor.fetchall() if _has_rows(cursor) else []
 
     async def end(self, transaction: Any, error: BaseException | None) -> None:

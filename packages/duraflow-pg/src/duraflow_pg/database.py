@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
+from psycopg_pool import PoolTimeout
 
 from duraflow.codec import Codec
 from duraflow.errors import Misuse, StoreUnavailable
@@ -107,14 +108,28 @@ class PgDatabase:
 
     # --- running statements -------------------------------------------------------------------------------------
 
+    async def acquire(self) -> Any:
+        """A connection from the pool, to be released.
+
+        Raises:
+            StoreUnavailable: there is none to be had, with the reason.
+        """
+        self._given()
+        try:
+            return await self.connections.acquire()
+        except PoolTimeout as error:
+            # The pool only says that it waited. If the server cannot be reached, that is the reason.
+            reason = await self.connections.unreachable()
+            if reason is not None:
+                raise StoreUnavailable(f"cannot connect to the server: {reason}") from error
+            raise translated(error, schema=self.schema) from error
+        except psycopg.Error as error:
+            raise translated(error, schema=self.schema) from error
+
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Any]:
         """A connection from the pool. Errors of the pool itself are translated; others are the borrower's."""
-        self._given()
-        try:
-            raw = await self.connections.acquire()
-        except psycopg.Error as error:
-            raise translated(error, schema=self.schema) from error
+        raw = await self.acquire()
         try:
             yield raw
         finally:

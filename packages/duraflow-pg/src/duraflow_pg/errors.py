@@ -25,7 +25,10 @@ def is_broken(error: psycopg.Error) -> bool:
     """Whether the connection itself is gone, so that the answer to what was sent last is unknown."""
     state = error.sqlstate
     if state is None:
-        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+        # A plain DatabaseError is libpq's own word in place of an answer: "server closed the connection …".
+        return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)) or (
+            type(error) is psycopg.DatabaseError
+        )
     return state.startswith(("08", "57P0")) or state in ("25P03", "25P04")
 
 

@@ -8,6 +8,7 @@ set first, and history and due row follow from what was really set: one statemen
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, LiteralString
 
 from duraflow.codec import Codec
@@ -42,6 +43,8 @@ def context_changed(writes: Writes) -> bool:
 
 # --- one move -----------------------------------------------------------------------------------------------------
 
+# What someone holds is passed over, as in a batch: such a move is lost, and the locked path waits for the row, with a
+# time limit, and without holding up the moves that wait for a place in this process.
 _MOVED = """
 WITH moved AS (
     UPDATE {instances} i SET
@@ -49,7 +52,8 @@ WITH moved AS (
         context = coalesce(%(context)s::jsonb, i.context), timers = %(timers)s::jsonb,
         updated_at = %(updated_at)s, entered_at = %(entered_at)s, finished_at = %(finished_at)s,
         position = greatest(i.position, pg_current_xact_id())
-    WHERE i.id = %(id)s AND i.namespace = %(namespace)s AND i.version = %(expected)s
+    WHERE i.id = (SELECT k.id FROM {instances} k WHERE k.id = %(id)s FOR NO KEY UPDATE SKIP LOCKED)
+      AND i.namespace = %(namespace)s AND i.version = %(expected)s
       AND i.lease_token IS NOT DISTINCT FROM %(expected_lease)s
     RETURNING i.id, i.position
 )"""
@@ -201,6 +205,7 @@ WITH moved AS (
         id, workflow, definition_version, ref, state, outcome, version, context, metadata, timers, continuation,
         created_at, updated_at, entered_at, finished_at, parent_id, root_id
     )
+    WHERE {limit}
     -- One order for all, so that two batches with the same refs wait for each other, but never crosswise.
     ORDER BY n.workflow, n.ref, n.id
     ON CONFLICT DO NOTHING
@@ -212,11 +217,11 @@ WITH moved AS (
     INSERT INTO {instances} (
         id, namespace, workflow, definition_version, ref, state, outcome, version, context, metadata, timers,
         created_at, updated_at, entered_at, finished_at, parent_id, root_id
-    ) VALUES (
+    ) SELECT
         %(id)s, %(namespace)s, %(workflow)s, %(definition_version)s, %(ref)s, %(state)s, %(outcome)s, %(version)s,
         %(context)s::jsonb, %(metadata)s::jsonb, %(timers)s::jsonb, %(created_at)s, %(updated_at)s, %(entered_at)s,
         %(finished_at)s, %(parent_id)s, %(root_id)s
-    )
+    WHERE {limit}
     ON CONFLICT DO NOTHING
     RETURNING id, position
 )"""
@@ -321,18 +326,38 @@ def _due_arrays(batch: Sequence[Writes], parameters: Parameters) -> str:
     return name
 
 
-def statements(schema: str) -> dict[str, bytes]:
-    """All statements of this module by name: `move`, `same`, `create`, each with what they do to the due row."""
+def lock_limit(longest: timedelta | None) -> LiteralString:
+    """A condition that limits, as it is looked at, how long the rest of a statement waits for others.
+
+    For statements with a commit of their own: `SET LOCAL` before them would cost a trip. In a transaction the limit
+    would stay until its end, so there the condition is left out.
+    """
+    if longest is None:
+        return "true"
+    milliseconds: LiteralString = str(max(1, int(longest.total_seconds() * 1000)))
+    return "set_config('lock_timeout', '" + milliseconds + "', true) IS NOT NULL"
+
+
+def statements(schema: str, limit: LiteralString = "true") -> dict[str, bytes]:
+    """All statements of this module by name: `move`, `same`, `create`, each with what they do to the due row.
+
+    Args:
+        limit: see `lock_limit`; only creations wait, for whoever is about to take the same ref.
+    """
     made: dict[str, bytes] = {}
     pieces: dict[str, LiteralString] = {" set": _SET_ONE, " nudge": NUDGE, " clear": _CLEAR_ONE}
     made["move"] = compiled(_MOVED + _ADDED, schema, names=NAMES, values=VALUES)
-    made["create"] = compiled(_CREATED_ONE + _ADDED, schema, names=NAMES, values=VALUES)
+    made["create"] = compiled(_CREATED_ONE + _ADDED, schema, names=NAMES, values=VALUES, limit=limit)
     for name, piece in pieces.items():
         with_due: LiteralString = ", due_change AS (" + piece + ")"
         made[f"move{name}"] = compiled(_MOVED + with_due + _ADDED, schema, names=NAMES, values=VALUES)
         made[f"same{name}"] = compiled(_SAME + with_due + _RETURNED, schema)
     made["create set"] = compiled(
-        _CREATED_ONE + ", due_change AS (" + _SET_ONE + ")" + _ADDED, schema, names=NAMES, values=VALUES
+        _CREATED_ONE + ", due_change AS (" + _SET_ONE + ")" + _ADDED,
+        schema,
+        names=NAMES,
+        values=VALUES,
+        limit=limit,
     )
     for head, start in (("move many", _MANY_MOVED), ("create many", _CREATED)):
         for name, piece in (
@@ -341,5 +366,7 @@ def statements(schema: str) -> dict[str, bytes]:
             (" clear", _MANY_CLEARED),
             (" set clear", _MANY_SET + _MANY_CLEARED),
         ):
-            made[head + name] = compiled(start + _MANY_ADDED + piece + _RETURNED, schema, names=NAMES)
+            made[head + name] = compiled(
+                start + _MANY_ADDED + piece + _RETURNED, schema, names=NAMES, limit=limit
+            )
     return made

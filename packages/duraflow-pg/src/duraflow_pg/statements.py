@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from duraflow_pg.schema.names import quote_in_query
 from psycopg import sql
+
+from duraflow_pg.schema.names import quote_in_query
 
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]

@@ -20,6 +20,10 @@ _ENDED = Misuse(
     "the transaction was ended from inside, by a COMMIT or ROLLBACK on its connection",
     "leave the end of the transaction to whoever opened it, and use savepoints inside",
 )
+_FAILED = Misuse(
+    "a statement of this transaction failed and its error went no further, so that PostgreSQL has undone all of it",
+    "let the error pass, or run what may fail in a savepoint (`transaction()` inside the transaction)",
+)
 
 
 @attrs.define(eq=False)
@@ -39,6 +43,7 @@ class PgUnit:
     _open: bool = False
     done: bool = False
     _committing: bool = False
+    _given_back: bool = False
 
     @property
     def connection(self) -> Any:
@@ -79,31 +84,60 @@ class PgUnit:
         try:
             rows = await self.database.connections.finish(self.raw, self._transaction, statement, parameters)
         except psycopg.Error as error:
-            await self.database.settle(error, self.witness)
+            await self.settle(error)
             rows = [()]
         self.done = True
         return rows
 
-    def _ended_from_inside(self) -> bool:
-        return self._open and self.raw.info.transaction_status == TransactionStatus.IDLE
+    def _problem(self) -> Misuse | None:
+        """What someone who had the connection did to the transaction that it cannot go on from."""
+        if not self._open:
+            return None
+        match self.raw.info.transaction_status:
+            case TransactionStatus.IDLE:
+                return _ENDED
+            case TransactionStatus.INERROR:
+                return _FAILED
+        return None
 
     def _check(self) -> None:
         if self.done:
             raise Misuse("this transaction has ended", "open a new one")
-        if self._ended_from_inside():
-            raise _ENDED
+        problem = self._problem()
+        if problem is not None:
+            raise problem
 
     async def end(self, error: BaseException | None) -> None:
-        """Commit, or roll back because of the error."""
+        """Commit, or roll back because of the error.
+
+        Raises:
+            Misuse: there is nothing left to commit. PostgreSQL answers a COMMIT of a failed transaction with a
+                silent ROLLBACK; callers would be told of moves that were undone.
+        """
         if self.done or not self._open:
             return
         self.done = True
         if self._committing:
             return
-        ended = error is None and self._ended_from_inside()
-        await self.database.connections.end(self._transaction, error)
-        if ended:
-            raise _ENDED
+        problem = self._problem() if error is None else None
+        await self.database.connections.end(self._transaction, error or problem)
+        if problem is not None:
+            raise problem
+
+    async def settle(self, error: psycopg.Error) -> None:
+        """Find out whether a failed COMMIT took effect, on another connection: this one goes back first.
+
+        A pool of one would else wait for itself.
+        """
+        if is_broken(error):
+            await self.give_back()
+        await self.database.settle(error, self.witness)
+
+    async def give_back(self) -> None:
+        """Give the connection back to its pool, once."""
+        if not self._given_back:
+            self._given_back = True
+            await self.database.connections.release(self.raw)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -113,6 +147,16 @@ class PgUnit:
         witness = self.witness
         try:
             yield
+            match self._problem():
+                case None:
+                    pass
+                case problem if problem is _FAILED:
+                    # As the RELEASE would answer; the savepoint is undone, and the transaction can go on.
+                    raise psycopg.errors.InFailedSqlTransaction(
+                        "a statement in this savepoint failed and its error went no further; the savepoint is undone"
+                    )
+                case problem:
+                    raise problem
         except BaseException as error:
             self.witness = witness
             await self.database.connections.end(inner, error)
@@ -129,8 +173,8 @@ class PgTransactionRunner:
     @asynccontextmanager
     async def begin(self, *, eager: bool = False) -> AsyncIterator[UnitOfWork]:
         database = self._database
-        async with database.lent() as raw:
-            unit = PgUnit(database, raw, joined=False)
+        unit = PgUnit(database, await database.acquire(), joined=False)
+        try:
             try:
                 if eager:
                     await unit.open()
@@ -139,18 +183,16 @@ class PgTransactionRunner:
                 await self._roll_back(unit, error)
                 if isinstance(error, psycopg.Error) and is_retryable(error):
                     # Also what an application's own statement ran into: the transaction is ours to try again.
-                    if (
-                        is_broken(error)
-                        and unit.witness is not None
-                        and await database.committed(unit.witness)
-                    ):
-                        return
+                    if is_broken(error):
+                        await database.connections.check()
                     raise translated(error, schema=database.schema) from error
                 raise
             try:
                 await unit.end(None)
             except psycopg.Error as error:
-                await database.settle(error, unit.witness)
+                await unit.settle(error)
+        finally:
+            await unit.give_back()
 
     async def _roll_back(self, unit: PgUnit, error: BaseException) -> None:
         if unit.raw.closed or unit.raw.broken:

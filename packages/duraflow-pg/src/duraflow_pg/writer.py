@@ -20,7 +20,7 @@ from duraflow_pg.database import PgDatabase, Witness
 from duraflow_pg.errors import is_broken, translated
 from duraflow_pg.grouping import Grouping
 from duraflow_pg.instances import PgInstanceStore
-from duraflow_pg.moves import is_simple, many, one_creation, one_due_change, one_move, statements
+from duraflow_pg.moves import is_simple, lock_limit, many, one_creation, one_due_change, one_move, statements
 from duraflow_pg.statements import Row
 from duraflow_pg.units import PgUnit
 
@@ -41,17 +41,26 @@ class PgWriter:
 
     _database: PgDatabase
     _grouping: Grouping[Writes, Answer] | None = None
+    _creating: Grouping[Writes, Answer] | None = None
     _instances: PgInstanceStore = attrs.field(
         init=False, default=attrs.Factory(lambda self: PgInstanceStore(self._database), takes_self=True)
     )
     _sql: Mapping[str, bytes] = attrs.field(
         init=False, default=attrs.Factory(lambda self: statements(self._database.schema), takes_self=True)
     )
+    _sql_alone: Mapping[str, bytes] = attrs.field(
+        init=False,
+        default=attrs.Factory(
+            lambda self: statements(self._database.schema, lock_limit(self._database.timeouts.lock)),
+            takes_self=True,
+        ),
+    )
 
     async def drain(self) -> None:
         """Wait for what is being written."""
-        if self._grouping is not None:
-            await self._grouping.drain()
+        for grouping in (self._grouping, self._creating):
+            if grouping is not None:
+                await grouping.drain()
 
     async def apply(
         self, unit: UnitOfWork | None, writes: Sequence[Writes], /, *, last: bool = False
@@ -59,8 +68,10 @@ class PgWriter:
         if unit is not None:
             assert isinstance(unit, PgUnit)
             return await self._join(unit, writes, last=last)
-        if len(writes) == 1 and self._grouping is not None:
-            return [await self._grouping.submit(writes[0], writes[0].after.id, self.write_alone)]
+        # Apart, because only creations wait for others: for whoever is about to take the same ref.
+        grouping = self._creating if writes and writes[0].before is None else self._grouping
+        if len(writes) == 1 and grouping is not None:
+            return [await grouping.submit(writes[0], writes[0].after.id, self.write_alone)]
         return await self.write_alone(writes)
 
     # --- in a transaction ---------------------------------------------------------------------------------------
@@ -154,7 +165,7 @@ class PgWriter:
         database = self._database
         try:
             async with database.lent() as raw:
-                rows = await database.connections.run(raw, self._sql[name], parameters)
+                rows = await database.connections.run(raw, self._sql_alone[name], parameters)
         except psycopg.Error as error:
             if not is_broken(error):
                 raise translated(error, schema=database.schema) from error

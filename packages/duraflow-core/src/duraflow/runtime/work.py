@@ -78,14 +78,19 @@ class Work:
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that is undone by itself: rows, resources, and notices."""
         undo_mark, notice_mark = len(self._undo), len(self.notices)
-        async with self.unit.savepoint():
-            try:
-                yield
-            except BaseException:
-                # While the store still holds its locks, so that nobody sees rows undone and resources not.
-                self.undo(undo_mark)
-                del self.notices[notice_mark:]
-                raise
+        try:
+            async with self.unit.savepoint():
+                try:
+                    yield
+                except BaseException:
+                    # While the store still holds its locks, so that nobody sees rows undone and resources not.
+                    self.undo(undo_mark)
+                    raise
+        except BaseException:
+            # Also when nothing was wrong inside, and the store could not keep the savepoint.
+            self.undo(undo_mark)
+            del self.notices[notice_mark:]
+            raise
 
 
 @attrs.frozen
