@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,10 +12,10 @@ from tests.docs.pages import Runner, page
 
 
 @pytest.fixture(scope="module")
-def example() -> Iterator[ModuleType]:
+def example() -> ModuleType:
     """The page's own names."""
     (module,) = Runner(page("docs/adapters.md")).run()
-    yield module
+    return module
 
 
 @pytest.mark.parametrize("check", checks(base=True), ids=str)

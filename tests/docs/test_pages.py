@@ -23,10 +23,10 @@ _WITHOUT_REASON = {
 _COMING = {
     f"docs/{name}.md"
     for name in (
-        "performance", 
+        "performance",
         "transactions",
     )
-} | {"ARCHITECTURE.md"}  # fmt: skip
+}
 _PROGRAMS = {"cd", "curl", "dbmate", "docker", "export", "git", "mv", "pip", "psql", "test"}
 
 
