@@ -422,7 +422,7 @@ class Step:
             metadata=self.instance.metadata,
             ref=self.instance.ref,
             outcome=outcome,
-            finished_at=(self.instance.finished_at or self.now) if outcome is not None else None,
+            finished_at=self.now if outcome is not None else None,
             timers=self._armed,
             parent_id=self.instance.parent_id,
             root_id=self.instance.root_id,

@@ -186,8 +186,16 @@ def _choose(
 def _fired(step: Step, due: DueInstance, armed: ArmedTimer) -> Swept:
     writes = step.finish()
     if not step.entered:
-        # An internal move spends its own timer and keeps the tries of the others.
-        writes = attrs.evolve(writes, due=_next_due(writes.after.timers, due.retries))
+        # An internal move spends its own timer and keeps the tries of the others, but for those that guards refused:
+        # they are tried at once, as after any internal move, unless something is parked.
+        retries = due.retries
+        if all(retry.parked_at is None for retry in retries.values()):
+            now = due.loaded.now
+            retries = {
+                event: attrs.evolve(retry, next_at=now) if retry.rejected else retry
+                for event, retry in retries.items()
+            }
+        writes = attrs.evolve(writes, due=_next_due(writes.after.timers, retries))
     return Swept("failures" if step.failed else "fired", writes, step)
 
 
@@ -283,6 +291,7 @@ async def _keep_failure(engine: Engine, instance_id: UUID, reason: str) -> Fate:
         again = attrs.evolve(
             earlier,
             next_at=None if parked else now + engine.timer_retry.delay(failed),
+            rejected=0,
             failed=failed,
             error=reason,
             parked_at=now if parked else None,

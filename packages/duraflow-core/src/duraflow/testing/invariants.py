@@ -188,14 +188,15 @@ def check_entries(
 
 
 def _check_times(instance: Instance, entries: Sequence[HistoryEntry]) -> None:
-    entered = finished = None
+    entered = None
     last = entries[0].at
     for entry in entries:
         if entry.at < last:
             raise InvariantBroken(1, f"instance {instance.id}: time goes backwards at entry {entry.seq}")
         last = entry.at
         entered = entry.at if entry.entered else entered
-        finished = None if entry.outcome is None else finished or entry.at
+    # Only an operator moves what is finished, and where that leads is entered then.
+    finished = None if entries[-1].outcome is None else last
     told = (entries[0].at, entered, last, finished)
     stored = (instance.created_at, instance.entered_at, instance.updated_at, instance.finished_at)
     if told != stored:
