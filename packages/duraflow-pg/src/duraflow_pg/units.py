@@ -173,11 +173,9 @@ class PgTransactionRunner:
     @asynccontextmanager
     async def begin(self, *, eager: bool = False) -> AsyncIterator[UnitOfWork]:
         database = self._database
-        unit = PgUnit(database, await database.acquire(), joined=False)
+        unit = await self._opened() if eager else PgUnit(database, await database.acquire(), joined=False)
         try:
             try:
-                if eager:
-                    await unit.open()
                 yield unit
             except BaseException as error:
                 await self._roll_back(unit, error)
@@ -193,6 +191,26 @@ class PgTransactionRunner:
                 await unit.settle(error)
         finally:
             await unit.give_back()
+
+    async def _opened(self) -> PgUnit:
+        """A transaction open at once. One dead connection of the pool, as after a restart, is no reason to give up."""
+        database = self._database
+        for last in (False, True):
+            unit = PgUnit(database, await database.acquire(), joined=False)
+            try:
+                await unit.open()
+            except BaseException as error:
+                await self._roll_back(unit, error)
+                await unit.give_back()
+                if not isinstance(error, psycopg.Error):
+                    raise
+                if is_broken(error):
+                    await database.connections.check()
+                if last or not is_broken(error):
+                    raise translated(error, schema=database.schema) from error
+            else:
+                return unit
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _roll_back(self, unit: PgUnit, error: BaseException) -> None:
         if unit.raw.closed or unit.raw.broken:
