@@ -45,15 +45,13 @@ class Misuse(DuraflowError):
 
 @attrs.frozen
 class NotSupported(DuraflowError):
-    """This persistence has no port for the operation. Use one that has it, or do without."""
+    """Something that the operation needs was not given to this runtime or is not in this persistence."""
 
     operation: str
-    port: str
+    needs: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.operation} needs a persistence with the port `{self.port}`, which this one does not have"
-        )
+        return f"{self.operation} needs {self.needs}"
 
 
 @attrs.frozen

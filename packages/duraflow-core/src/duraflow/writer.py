@@ -39,7 +39,7 @@ class DefaultWriter:
             NotSupported: some of it is due work and there is no `DueStore`; nothing at all was written.
         """
         if self._due is None and any(write.due is not None for write in writes):
-            raise NotSupported("a timer", "due: DueStore")
+            raise NotSupported("a timer", "a persistence with the port `due: DueStore`")
         if unit is not None:
             return [await self._write(unit, write) for write in writes]
         return [await self._write_alone(write) for write in writes]

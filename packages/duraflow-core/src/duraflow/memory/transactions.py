@@ -37,9 +37,9 @@ class InMemoryUnit:
     @property
     def connection(self) -> Any:
         raise NotSupported(
-            "`connection` (use a resource in its place: `Runtime(resources={Ledger: factory})`, then "
-            "`ctx.resource(Ledger)`)",
-            "a TransactionRunner with connections",
+            "`connection`",
+            "a store with connections, and memory has none; what is to run on every store can use a resource in its "
+            "place: `Runtime(resources={Ledger: factory})`, then `ctx.resource(Ledger)`",
         )
 
     def savepoint(self) -> AbstractAsyncContextManager[None]:

@@ -227,5 +227,5 @@ async def health(engine: Engine) -> Health:
     """See `Runtime.health`."""
     lifecycle = engine.persistence.lifecycle
     if lifecycle is None:
-        raise NotSupported("health", "lifecycle: Lifecycle")
+        raise NotSupported("`health`", "a persistence with the port `lifecycle: Lifecycle`")
     return await lifecycle.health()

@@ -13,7 +13,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from duraflow.codec import Codec, Limits
-from duraflow.definition.values import EMPTY
+from duraflow.definition.values import EMPTY, to_items
 from duraflow.definition.workflow import Workflow
 from duraflow.handlers import Handlers
 from duraflow.instance import HistoryEntry, Instance
@@ -417,7 +417,7 @@ class Runtime(Calls):
         self._engine = Engine.build(
             waits=BlockingWaits(),
             bind=lambda work: BoundRuntime(self._engine, work),
-            workflows=tuple(workflows),
+            workflows=to_items(workflows),
             commands=commands,
             guards=guards,
             delays=delays,

@@ -176,7 +176,7 @@ class Engine:
     @property
     def due(self) -> DueStore:
         if self.persistence.due is None:
-            raise NotSupported("timers", "due: DueStore")
+            raise NotSupported("work with timers", "a persistence with the port `due: DueStore`")
         return self.persistence.due
 
     def now(self) -> datetime | None:

@@ -61,7 +61,7 @@ class Work:
             factory = self.factories.get(kind)
             if factory is None:
                 name = getattr(kind, "__name__", repr(kind))
-                raise NotSupported(f"ctx.resource({name})", f"Runtime(resources={{{name}: factory}})")
+                raise NotSupported(f"resource({name})", f"a factory: `Runtime(resources={{{name}: …}})`")
             self._resources[kind] = factory(UnitResources(self))
         return self._resources[kind]
 

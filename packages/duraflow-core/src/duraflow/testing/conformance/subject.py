@@ -216,7 +216,7 @@ class Ports:
     @property
     def due(self) -> DueStore:
         if self.persistence.due is None:
-            raise NotSupported("due work", "due: DueStore")
+            raise NotSupported("due work", "a persistence with the port `due: DueStore`")
         return self.persistence.due
 
     async def read(self, key: UUID | tuple[str, str], unit: Any = None) -> Any:

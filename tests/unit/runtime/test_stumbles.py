@@ -1,0 +1,40 @@
+"""What does someone hear who takes a small wrong step?"""
+
+from __future__ import annotations
+
+import pytest
+
+from duraflow import InvalidArgument, NotSupported, Runtime, State, Transition, Workflow
+from duraflow.memory import InMemoryPersistence
+
+
+class _Ledger:
+    pass
+
+
+def _asks(ctx: object) -> None:
+    ctx.resource(_Ledger)  # type: ignore[attr-defined]
+
+
+_DOOR = Workflow(
+    name="door",
+    initial="open",
+    states=[State("open", [Transition("shut", target="shut", commands=[_asks])]), State("shut")],
+)
+
+
+def test_one_workflow_stands_for_itself() -> None:
+    """As one state or one transition does in a definition."""
+    with Runtime(workflows=_DOOR, persistence=InMemoryPersistence()) as runtime:  # type: ignore[arg-type]
+        assert runtime.create("door").state == "open"
+    with pytest.raises(InvalidArgument, match=r"workflows: 'door' is not a Workflow"):
+        Runtime(workflows="door", persistence=InMemoryPersistence())  # type: ignore[arg-type]
+
+
+def test_a_missing_resource_says_what_to_give() -> None:
+    """The text is what is to be written."""
+    with Runtime(workflows=[_DOOR], persistence=InMemoryPersistence()) as runtime:
+        created = runtime.create("door")
+        with pytest.raises(NotSupported) as raised:
+            runtime.fire(created.id, "shut")
+    assert str(raised.value) == "resource(_Ledger) needs a factory: `Runtime(resources={_Ledger: …})`"
