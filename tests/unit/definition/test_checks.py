@@ -27,7 +27,8 @@ from duraflow.definition.values import (
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import DefinitionError, InvalidArgument
 
-DONE = State("done")
+DONE = State("done", final=True)
+LEFT = State("left")
 DAY = timedelta(days=1)
 
 
@@ -242,6 +243,20 @@ WARNINGS: list[tuple[str, str, dict[str, Any]]] = [
             "from_any": [Transition("go", target="done")],
         },
     ),
+    (
+        "final_by_inference",
+        "states[left]",
+        {
+            "name": "w",
+            "initial": "open",
+            "states": [
+                State("open", [Transition("leave", target="left"), Transition("end", target="done")]),
+                LEFT,
+                DONE,
+            ],
+            "from_any": [Transition("go", target="done")],
+        },
+    ),
     ("unanswered_event", "events[stop]", {**one_state(), "events": {"stop": None}}),
 ]
 
@@ -280,7 +295,9 @@ def test_a_warning_is_logged_once_and_kept(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("code", ["unreachable_state", "no_way_to_final", "only_wildcards_leave"])
+@pytest.mark.parametrize(
+    "code", ["unreachable_state", "no_way_to_final", "only_wildcards_leave", "final_by_inference"]
+)
 def test_a_warning_can_be_allowed_for_its_state_only(code: str) -> None:
     """`allow` on the state silences the finding there; on another state it does not."""
     definition = next(definition for found, _, definition in WARNINGS if found == code)
@@ -388,7 +405,7 @@ def test_an_error_target_is_a_way_out() -> None:
     workflow = Workflow(
         name="w",
         initial="a",
-        states=[State("a", [Transition("x", commands=["c"], error_target="b")]), State("b")],
+        states=[State("a", [Transition("x", commands=["c"], error_target="b")]), State("b", final=True)],
         from_any=[Transition("y", target="b")],
     )
     assert workflow.findings == ()

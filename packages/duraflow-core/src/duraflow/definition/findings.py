@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-ALLOWABLE = frozenset({"unreachable_state", "no_way_to_final", "only_wildcards_leave"})
+ALLOWABLE = frozenset({"unreachable_state", "no_way_to_final", "only_wildcards_leave", "final_by_inference"})
 """Codes of warnings that a state may declare to be meant."""
 
 Severity = Literal["error", "warning"]

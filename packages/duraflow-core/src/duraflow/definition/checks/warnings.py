@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from duraflow.definition.findings import Finding
-from duraflow.definition.resolve import Candidate, ResolvedState
+from duraflow.definition.resolve import Candidate, ResolvedState, expand, is_final
 
 if TYPE_CHECKING:
     from duraflow.definition.workflow import Workflow
@@ -37,10 +37,30 @@ def find_warnings(workflow: Workflow, resolved: Mapping[str, ResolvedState]) -> 
                 "warning",
                 name,
             )
+    yield from _final_by_inference(workflow)
     answered = workflow.event_names
     for event in workflow.events:
         if event not in answered:
             yield Finding(f"events[{event}]", "unanswered_event", "no state answers this event", "warning")
+
+
+def _final_by_inference(workflow: Workflow) -> Iterator[Finding]:
+    """A state without transitions counts as final, which shuts out what every other state shares: is it meant?"""
+    if not any(not wildcard.within for wildcard in workflow.from_any):
+        return
+    excluded = [
+        expand(wildcard.exclude, workflow.groups) for wildcard in workflow.from_any if not wildcard.within
+    ]
+    for state in workflow.states:
+        if state.final is None and is_final(state) and any(state.name not in names for names in excluded):
+            yield Finding(
+                f"states[{state.name}]",
+                "final_by_inference",
+                "it has no transitions of its own, so it counts as final and those shared by all states do not apply; "
+                "say final=True if that is meant, final=False if they shall apply",
+                "warning",
+                state.name,
+            )
 
 
 def _candidates(state: ResolvedState) -> Iterator[Candidate]:
