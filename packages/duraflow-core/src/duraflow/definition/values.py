@@ -16,7 +16,30 @@ from typing import Any, Literal
 
 import attrs
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class _Empty(Mapping[str, Any]):
+    """A mapping with nothing in it, for good. Unlike a `mappingproxy` it can be pickled and copied."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY: Mapping[str, Any] = _Empty()
 MAX_DELAY = timedelta(days=36_525)
 """A hundred years: enough for any business rule, and no due time overflows a timestamp."""
 

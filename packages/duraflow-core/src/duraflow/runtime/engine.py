@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from enum import Enum
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -219,11 +220,11 @@ class Engine:
         """The plain name of an event given as text or as a StrEnum member."""
         if type(event) is str and event in self.definitions.payload_types:
             return event  # it is an event of some definition, where it was checked
-        name = str(event.value) if hasattr(event, "value") else event
+        name = event.value if isinstance(event, Enum) else event
         problem = name_problem(name)
         if problem is not None or not isinstance(name, str):
             raise InvalidArgument("event", problem[1] if problem else f"{event!r} is not a name")
-        return name
+        return str(name)
 
     def trigger(self, trigger: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """The caller's note of who or what fired it, checked."""
