@@ -88,7 +88,9 @@ async def check_all(runtime: AsyncRuntime) -> None:
     """Check what must always hold, and that no connection was lost on the way."""
     engine = engine_of(runtime)
     await acheck_invariants(engine.persistence, workflows=engine.definitions.by_version.values())
-    for _ in range(200):  # connections given back, or made anew after an outage, come from other threads and tasks
+    for _ in range(
+        200
+    ):  # connections given back, or made anew after an outage, come from other threads and tasks
         if pool_is_whole(runtime):
             return
         await engine.waits.sleep(0.02)

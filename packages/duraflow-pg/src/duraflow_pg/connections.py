@@ -8,10 +8,11 @@ making one costs as much as a tenth of a statement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import attrs
@@ -23,7 +24,10 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from duraflow_pg._psycopg import psycopg
+from duraflow_pg.grouping import in_group
 from duraflow_pg.statements import Parameters, Row
+
+T = TypeVar("T")
 
 AnyConnection = psycopg.Connection[Any] | psycopg.AsyncConnection[Any]
 Statement = tuple[bytes, Parameters | None]
@@ -304,6 +308,7 @@ class AsyncioConnections:
     make: Callable[[], AsyncConnectionPool[Any]] | None = None
     suspends: bool = True
     _was_closed: bool = False
+    _tasks: set[asyncio.Task[Any]] = attrs.field(factory=set)
 
     @property
     def owned(self) -> bool:
@@ -337,6 +342,34 @@ class AsyncioConnections:
             await self.pool.check()
 
     async def acquire(self) -> AnyConnection:
+        if in_group.get():
+            return await self._take()
+        # psycopg's pool loses a connection that it hands to a task which is cancelled before it wakes up, or which is
+        # cancelled while it gives one back: both are done in tasks that nobody cancels.
+        taking = self._by_itself(self._take())
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(self._put_back)
+            raise
+
+    async def release(self, connection: Any) -> None:
+        if in_group.get():
+            await self._give(connection)
+        else:
+            await asyncio.shield(self._by_itself(self._give(connection)))
+
+    def _by_itself(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _put_back(self, taken: asyncio.Task[psycopg.AsyncConnection[Any]]) -> None:
+        if not taken.cancelled() and taken.exception() is None:
+            _ = self._by_itself(self._give(taken.result()))
+
+    async def _take(self) -> psycopg.AsyncConnection[Any]:
         connection: psycopg.AsyncConnection[Any] = await self.pool.getconn()
         if not connection.autocommit:
             try:
@@ -347,7 +380,7 @@ class AsyncioConnections:
             setattr(connection, _LENT, True)
         return connection
 
-    async def release(self, connection: Any) -> None:
+    async def _give(self, connection: psycopg.AsyncConnection[Any]) -> None:
         if getattr(connection, _LENT, False) and _idle(connection):
             await connection.set_autocommit(False)
             setattr(connection, _LENT, False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -16,6 +17,9 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 Flush = Callable[[Sequence[A]], Awaitable[Sequence[B]]]
+
+in_group: ContextVar[bool] = ContextVar("duraflow_in_group", default=False)
+"""Whether this runs in a task of a `Grouping`, which no caller can cancel."""
 
 
 @attrs.define(eq=False)
@@ -78,6 +82,7 @@ class Grouping(Generic[A, B]):
         return batch
 
     async def _run(self, batch: list[_Waiting[A, B]]) -> None:
+        in_group.set(True)
         try:
             answers = await batch[0].flush([one.item for one in batch])
         except BaseException as error:
