@@ -17,7 +17,6 @@ from typing import Any, Literal
 import attrs
 
 
-
 class _Empty(Mapping[str, Any]):
     """A mapping with nothing in it, for good. Unlike a `mappingproxy` it can be pickled and copied."""
 
