@@ -257,7 +257,9 @@ def test_from_plain_gives_independent_values() -> None:
     assert back == {"a": [ORDER, [1]]}
 
 
-@pytest.mark.parametrize("tree", [{1, 2}, math.nan, {"a": object()}, "\ud800"], ids=["set", "nan", "object", "surrogate"])
+@pytest.mark.parametrize(
+    "tree", [{1, 2}, math.nan, {"a": object()}, "\ud800"], ids=["set", "nan", "object", "surrogate"]
+)
 def test_from_plain_wants_a_plain_tree(tree: object) -> None:
     """What no JSON reader gives is refused, not guessed at; a lone surrogate is harmless when reading."""
     if tree == "\ud800":
