@@ -53,7 +53,8 @@ async def fire_due_timers(engine: Engine, limit: int) -> SweepResult:
         raise InvalidArgument("limit", f"{limit!r} is not a positive whole number")
     tally: Counter[str] = Counter()
     done: set[UUID] = set()
-    while (left := limit - tally.total()) > 0:
+    # What is skipped does not count: else work that others have to do would stand in the way of ours for ever.
+    while (left := limit - tally.total() + tally["skipped"]) > 0:
         size = min(left, BATCH)
         batch = await engine.retrying(partial(_sweep_batch, engine, size, frozenset(done)))
         done.update(batch.claimed)
@@ -152,6 +153,8 @@ def _decide_free(engine: Engine, due: DueInstance) -> Swept | None:
     armed = _pick(instance, due.retries, now)
     if armed is None:
         return Swept("skipped", Writes(instance, instance, (), _next_due(instance.timers, due.retries)))
+    if not _is_known(engine, instance):
+        return Swept("skipped", None)
     workflow = governing(engine, instance)
     if armed.event not in workflow.resolved[instance.state].free:
         return None
@@ -160,6 +163,11 @@ def _decide_free(engine: Engine, due: DueInstance) -> Swept | None:
         return _rejected(engine, due, armed, step, blockers, timer)
     drive_free(advance(step, candidate, armed.event, None, engine.rules))
     return _fired(step, due, armed)
+
+
+def _is_known(engine: Engine, instance: Instance) -> bool:
+    """Whether this runtime has its definition; else it is another application's, or that of a newer process."""
+    return (instance.workflow, instance.definition_version) in engine.definitions.by_version
 
 
 def _choose(
@@ -238,9 +246,11 @@ async def _sweep_alone(engine: Engine, instance_id: UUID) -> Fate:
     """One due instance in a transaction of its own; what fails is kept for later with its reason."""
     try:
         return await engine.retrying(lambda: _fire_alone(engine, instance_id))
-    except StoreUnavailable:
-        raise
-    except Exception as error:  # noqa: BLE001  # commands and guards raise anything; it is kept and shown, not hidden
+    except Exception as error:  # commands and guards raise anything; it is kept and shown, not hidden
+        if isinstance(error, StoreUnavailable) and (error.retryable or error.outcome != "not_written"):
+            raise
+        # What the store refuses for this instance alone (a trigger, a statement timeout) is that one's failure; a
+        # store that is really away refuses to keep it too, and that is raised.
         reason = clean(f"{type(error).__name__}: {error}")
         return await engine.retrying(lambda: _keep_failure(engine, instance_id, reason))
 
@@ -263,7 +273,7 @@ async def _fire_alone(engine: Engine, instance_id: UUID) -> Fate:
 async def _decide_alone(engine: Engine, work: Work, due: DueInstance) -> Swept:
     instance = due.loaded.instance
     armed = _pick(instance, due.retries, due.loaded.now)
-    if armed is None or instance.lease_token is not None:
+    if armed is None or instance.lease_token is not None or not _is_known(engine, instance):
         return Swept("skipped", None)
     workflow = governing(engine, instance)
     step, candidate, blockers, timer = _choose(engine, workflow, due, armed)
