@@ -160,7 +160,8 @@ class SweepResult:
         failures: moved their instance to an error target.
         failed: a command or guard raised, or a command failed without an error target; tried again later.
         parked: failed too often; waits for `rearm`.
-        skipped: gone, moved, no longer due, or locked by someone else meanwhile.
+        skipped: gone, moved, no longer due, or locked by someone else meanwhile; waiting for a worker; or of a workflow
+            that this runtime does not have.
     """
 
     fired: int = 0
