@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from duraflow import InvalidArgument, NotSupported, Runtime, State, Transition, Workflow
@@ -38,3 +40,26 @@ def test_a_missing_resource_says_what_to_give() -> None:
         with pytest.raises(NotSupported) as raised:
             runtime.fire(created.id, "shut")
     assert str(raised.value) == "resource(_Ledger) needs a factory: `Runtime(resources={_Ledger: …})`"
+
+
+def test_one_handler_or_observer_stands_for_itself() -> None:
+    """Also where several could be given."""
+    told: list[object] = []
+    single: Any = {"commands": _asks, "observers": told.append}
+    with Runtime(workflows=[_DOOR], persistence=InMemoryPersistence(), **single) as runtime:
+        runtime.create("door")
+    assert len(told) == 1
+
+
+def test_a_persistence_is_an_object() -> None:
+    """The class itself is a slip that is easily made."""
+    with pytest.raises(InvalidArgument, match=r"persistence: .* is not a Persistence; make one"):
+        Runtime(workflows=[_DOOR], persistence=InMemoryPersistence)  # type: ignore[arg-type]
+
+
+def test_a_bound_is_a_number() -> None:
+    """A text from a settings file is told so."""
+    with pytest.raises(
+        InvalidArgument, match="max_automatic_moves: '3' is not a whole number from 1 to 1000"
+    ):
+        Runtime(workflows=[_DOOR], persistence=InMemoryPersistence(), max_automatic_moves="3")  # type: ignore[arg-type]

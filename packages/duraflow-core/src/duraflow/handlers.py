@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import attrs
 
 from duraflow.definition.checks.names import name_problem
-from duraflow.definition.values import DelayRef, guard_refs, handler_name
+from duraflow.definition.values import DelayRef, guard_refs, handler_name, to_items
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.instance import Blocker
@@ -113,7 +113,7 @@ def _by_name(kind: str, handlers: Handlers) -> dict[str, Any]:
         for name, handler in handlers.items():
             _add(kind, found, name, handler)
         return found
-    for handler in handlers:
+    for handler in to_items(handlers):
         name = handler_name(handler)
         if name is None:
             raise InvalidArgument(

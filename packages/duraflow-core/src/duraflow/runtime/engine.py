@@ -22,6 +22,7 @@ from duraflow.definition.checks.handlers import missing_handlers
 from duraflow.definition.checks.names import name_problem
 from duraflow.definition.findings import Finding
 from duraflow.definition.serial import difference, to_json
+from duraflow.definition.values import to_items
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import (
     DefinitionConflict,
@@ -96,14 +97,21 @@ class Engine:
             DefinitionConflict: two contents for one name and version.
             InvalidArgument: an option is out of bounds, or a handler cannot be used.
         """
+        if not isinstance(persistence, Persistence):
+            raise InvalidArgument(
+                "persistence",
+                f"{persistence!r} is not a Persistence; make one, such as `InMemoryPersistence()`",
+            )
         wanted = "asyncio" if waits.suspends else "blocking"
         if persistence.kind not in ("any", wanted):
             raise InvalidArgument(
                 "persistence",
                 f"{type(persistence).__name__} serves the {persistence.kind} runtime, and this is the {wanted} one",
             )
-        if not 1 <= max_automatic_moves <= 1_000:
-            raise InvalidArgument("max_automatic_moves", f"{max_automatic_moves!r} is not from 1 to 1000")
+        if type(max_automatic_moves) is not int or not 1 <= max_automatic_moves <= 1_000:
+            raise InvalidArgument(
+                "max_automatic_moves", f"{max_automatic_moves!r} is not a whole number from 1 to 1000"
+            )
         if locking not in ("auto", "always"):
             raise InvalidArgument("locking", f"{locking!r} is neither 'auto' nor 'always'")
         definitions = Definitions.of(workflows)
@@ -134,7 +142,7 @@ class Engine:
             waits=waits,
             clock=clock,
             resources=dict(resources),
-            observers=Observers(tuple(observers), on_observer_error, waits.suspends),
+            observers=Observers(to_items(observers), on_observer_error, waits.suspends),
             timer_retry=timer_retry or TimerRetryPolicy(),
             store_retry=store_retry or StoreRetryPolicy(),
             locking=locking,
