@@ -56,12 +56,22 @@ def submit(grouping: Grouping[int, int], flush: Flush, item: int, key: Any = Non
     return asyncio.ensure_future(grouping.submit(item, item if key is None else key, flush))
 
 
+async def under_way(grouping: Grouping[int, int], flush: Flush, *items: int) -> list[asyncio.Task[int]]:
+    """Hand these in at one moment, and see them sent."""
+    tasks = [submit(grouping, flush, item) for item in items]
+    await settle()
+    assert flush.batches[-1] == list(items)
+    return tasks
+
+
 def test_the_first_goes_at_once_and_the_rest_together() -> None:
-    """With free slots a call is sent as it is; what gathers while all are taken goes as one batch."""
+    """With nothing under way a call is sent as it is; what comes while all slots are taken goes as one batch."""
 
     async def body() -> None:
         grouping, flush = Grouping[int, int](slots=2), Flush()
-        tasks = [submit(grouping, flush, item) for item in range(6)]
+        tasks = await under_way(grouping, flush, 0)
+        tasks += await under_way(grouping, flush, 1)
+        tasks += [submit(grouping, flush, item) for item in range(2, 6)]
         await settle()
         assert flush.batches == [[0], [1]]
         flush.gates[0].set()
@@ -74,13 +84,70 @@ def test_the_first_goes_at_once_and_the_rest_together() -> None:
     run(body())
 
 
+def test_those_who_are_woken_together_go_together() -> None:
+    """Callers that go on at one moment are in one batch: the first of them does not leave the others behind."""
+
+    async def body() -> None:
+        grouping, flush = Grouping[int, int](slots=2), Flush()
+        tasks = await under_way(grouping, flush, 0, 1, 2)
+        flush.gates[0].set()
+        assert await asyncio.gather(*tasks) == [0, 10, 20]
+        tasks = await under_way(grouping, flush, 3, 4, 5)
+        flush.gates[1].set()
+        assert await asyncio.gather(*tasks) == [30, 40, 50]
+
+    run(body())
+
+
+@pytest.mark.parametrize(("eager", "sent"), [(False, [[0, 1, 2, 3]]), (True, [[0, 1, 2, 3], [4]])])
+def test_a_second_batch_is_at_least_half_as_large_as_the_last(eager: bool, sent: list[list[int]]) -> None:
+    """A few that come beside a large batch wait for it to end, or for more of them; unless they must not wait."""
+
+    async def body() -> None:
+        grouping, flush = Grouping[int, int](slots=2, eager=eager), Flush()
+        tasks = await under_way(grouping, flush, 0, 1, 2, 3)
+        tasks.append(submit(grouping, flush, 4))
+        await settle()
+        assert flush.batches == sent
+        tasks.append(submit(grouping, flush, 5))
+        await settle()
+        assert len(flush.batches) == 2
+        flush.gates[0].set()
+        flush.gates[1].set()
+        await settle()
+        for gate in flush.gates:
+            gate.set()
+        assert await asyncio.gather(*tasks) == [0, 10, 20, 30, 40, 50]
+
+    run(body())
+
+
+def test_a_few_go_when_the_large_batch_has_ended() -> None:
+    """Whoever waited beside a large batch is sent as soon as nothing is under way."""
+
+    async def body() -> None:
+        grouping, flush = Grouping[int, int](slots=2), Flush()
+        tasks = await under_way(grouping, flush, 0, 1, 2, 3)
+        tasks.append(submit(grouping, flush, 4))
+        await settle()
+        flush.gates[0].set()
+        await settle()
+        assert flush.batches == [[0, 1, 2, 3], [4]]
+        flush.gates[1].set()
+        assert await asyncio.gather(*tasks) == [0, 10, 20, 30, 40]
+
+    run(body())
+
+
 def test_a_batch_has_a_largest_size_and_one_item_for_a_key() -> None:
     """More than the largest batch, and a second item of one key, wait for the next one, in order."""
 
     async def body() -> None:
         grouping, flush = Grouping[int, int](slots=1, largest=3), Flush()
         keys = ["x", "a", "a", "b", "c", "d", "a"]
-        tasks = [submit(grouping, flush, item, key) for item, key in enumerate(keys)]
+        tasks = [submit(grouping, flush, 0, keys[0])]
+        await settle()
+        tasks += [submit(grouping, flush, item, key) for item, key in enumerate(keys) if item]
         for number in range(5):
             await settle()
             if number < len(flush.gates):
@@ -96,7 +163,8 @@ def test_whoever_is_cancelled_before_the_flush_is_withdrawn() -> None:
 
     async def body() -> None:
         grouping, flush = Grouping[int, int](slots=1), Flush()
-        tasks = [submit(grouping, flush, item) for item in range(4)]
+        tasks = await under_way(grouping, flush, 0)
+        tasks += [submit(grouping, flush, item) for item in range(1, 4)]
         await settle()
         tasks[2].cancel()
         await settle()
@@ -115,7 +183,8 @@ def test_when_all_are_withdrawn_nothing_is_sent() -> None:
 
     async def body() -> None:
         grouping, flush = Grouping[int, int](slots=1), Flush()
-        tasks = [submit(grouping, flush, item) for item in range(3)]
+        tasks = await under_way(grouping, flush, 0)
+        tasks += [submit(grouping, flush, item) for item in range(1, 3)]
         await settle()
         tasks[1].cancel()
         tasks[2].cancel()
@@ -136,7 +205,7 @@ def test_after_the_flush_the_batch_goes_on() -> None:
 
     async def body() -> None:
         grouping, flush = Grouping[int, int](slots=1), Flush()
-        blocker = submit(grouping, flush, 0)
+        (blocker,) = await under_way(grouping, flush, 0)
         tasks = [submit(grouping, flush, item) for item in (1, 2)]
         await settle()
         flush.gates[0].set()
@@ -175,7 +244,8 @@ def test_a_failure_reaches_its_whole_batch_and_no_other() -> None:
     async def body() -> None:
         grouping, flush = Grouping[int, int](slots=1), Flush()
         flush.failing = {2}
-        tasks = [submit(grouping, flush, item) for item in (0, 1, 2)]
+        tasks = await under_way(grouping, flush, 0)
+        tasks += [submit(grouping, flush, item) for item in (1, 2)]
         await settle()
         flush.gates[0].set()
         await settle()
@@ -194,7 +264,8 @@ def test_drain_waits_for_everything() -> None:
 
     async def body() -> None:
         grouping, flush = Grouping[int, int](slots=1), Flush()
-        tasks = [submit(grouping, flush, item) for item in range(3)]
+        tasks = await under_way(grouping, flush, 0)
+        tasks += [submit(grouping, flush, item) for item in range(1, 3)]
         await settle()
         draining = asyncio.ensure_future(grouping.drain())
         await settle()

@@ -1,7 +1,9 @@
 """How do calls that wait at the same time share one trip? Whoever comes first goes at once; the rest go together.
 
 Nothing waits for company: with no call under way, a call is sent as it is. While calls are under way, new ones gather,
-and go as one batch when the next slot becomes free.
+and go as one batch when the next slot becomes free. Who is in a batch is settled when its task begins, so that all who
+were woken by one answer go together again; and a second batch goes beside the first only if it is half as large as the
+last one, because ten calls in one trip cost less than two and eight in two.
 """
 
 from __future__ import annotations
@@ -37,12 +39,17 @@ class Grouping(Generic[A, B]):
     Attributes:
         slots: how many batches may be under way at once.
         largest: how many calls one batch may have.
+        eager: whether a second batch goes beside the first however small it is: where a batch may wait for others'
+            locks, what comes after it must not.
     """
 
     slots: int = 2
     largest: int = 100
+    eager: bool = False
     _waiting: list[_Waiting[A, B]] = attrs.field(factory=list)
     _under_way: int = 0
+    _last: int = 1
+    _starting: bool = False
     _tasks: set[asyncio.Task[Any]] = attrs.field(factory=set)
 
     async def submit(self, item: A, key: Hashable, flush: Flush[A, B]) -> B:
@@ -57,14 +64,19 @@ class Grouping(Generic[A, B]):
         return await future
 
     def _start(self) -> None:
-        while self._waiting and self._under_way < self.slots:
-            batch = self._take()
-            if not batch:
-                return
-            self._under_way += 1
-            task = asyncio.get_running_loop().create_task(self._run(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if self._starting or not self._waiting or self._under_way >= self.slots:
+            return
+        if self._under_way and not self.eager and 2 * len(self._waiting) < self._last:
+            return
+        self._starting = True
+        task = asyncio.get_running_loop().create_task(self._run())
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            self._starting = False  # it may never have begun
 
     def _take(self) -> list[_Waiting[A, B]]:
         batch: list[_Waiting[A, B]] = []
@@ -81,8 +93,16 @@ class Grouping(Generic[A, B]):
         self._waiting = left
         return batch
 
-    async def _run(self, batch: list[_Waiting[A, B]]) -> None:
+    async def _run(self) -> None:
+        # Only now, when all that were woken together have had their turn, is it known who goes along.
+        self._starting = False
         in_group.set(True)
+        batch = self._take()
+        if not batch:
+            return
+        self._last = len(batch)
+        self._under_way += 1
+        self._start()
         try:
             answers = await batch[0].flush([one.item for one in batch])
         except BaseException as error:

@@ -261,7 +261,7 @@ class AsyncPgPersistence(Persistence):
     instances: InstanceStore = _port(lambda self: PgInstanceStore(self.database, Grouping()))
     history: HistoryStore = _port(lambda self: PgHistoryStore(self.database))
     transactions: TransactionRunner = _port(lambda self: PgTransactionRunner(self.database))
-    writer: Writer | None = _port(lambda self: PgWriter(self.database, Grouping(), Grouping()))
+    writer: Writer | None = _port(lambda self: PgWriter(self.database, Grouping(), Grouping(eager=True)))
     due: DueStore | None = _port(lambda self: PgDueStore(self.database))
     definitions: DefinitionStore | None = _port(lambda self: PgDefinitionStore(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
