@@ -235,7 +235,11 @@ class PgTransactionRunner:
         status = raw.info.transaction_status
         if status == TransactionStatus.INERROR:
             raise InvalidArgument("connection", "its transaction has failed; roll it back first")
-        if status != TransactionStatus.INTRANS:
+        if status == TransactionStatus.IDLE and not raw.autocommit:
+            # SQLAlchemy, Django and psycopg itself begin with the first statement: this is it. It must come before any
+            # savepoint of ours, which would else be taken for the transaction, and be committed.
+            await database.connections.run(raw, b"SELECT 1")
+        elif status != TransactionStatus.INTRANS:
             raise InvalidArgument(
                 "connection", "no transaction is open on it; begin one first (or use `runtime.transaction()`)"
             )
@@ -251,18 +255,27 @@ class PgTransactionRunner:
 
 
 def unwrapped(connection: Any) -> Any:
-    """Psycopg's own connection inside what SQLAlchemy or Django hand out; anything else as it is."""
+    """Psycopg's own connection inside what SQLAlchemy or Django hand out; anything else as it is.
+
+    Raises:
+        InvalidArgument: it has one only after I/O that the caller must do.
+    """
     if isinstance(connection, (psycopg.Connection, psycopg.AsyncConnection)):
         return connection
-    # SQLAlchemy: Session and AsyncSession have no connection without I/O, so a Connection is asked for.
-    pooled = getattr(connection, "connection", None)
-    driver = getattr(pooled, "driver_connection", None)
-    if driver is not None:
-        return driver
+    # SQLAlchemy's AsyncConnection, whose `connection` raises.
     synchronous = getattr(connection, "sync_connection", None)
     if synchronous is not None:
         return unwrapped(synchronous)
-    # Django: `django.db.connection` is a wrapper that has psycopg's connection as `connection`.
-    if pooled is not None:
-        return unwrapped(pooled)
-    return connection
+    if hasattr(connection, "sync_session"):
+        raise InvalidArgument(
+            "connection", "an AsyncSession has none by itself; pass `await session.connection()`"
+        )
+    inner = getattr(connection, "connection", None)
+    if callable(inner) and hasattr(connection, "get_bind"):
+        # SQLAlchemy's Session: the connection of its transaction, which it begins if need be.
+        return unwrapped(inner())
+    # SQLAlchemy's Connection has a pool's proxy as `connection`; Django's wrapper has psycopg's own.
+    driver = getattr(inner, "driver_connection", None)
+    if driver is not None:
+        return driver
+    return connection if inner is None else unwrapped(inner)
