@@ -124,8 +124,11 @@ def _due_of(writes: Writes, parameters: Parameters) -> str:
 # --- many moves, and moves with many entries ----------------------------------------------------------------------
 
 _MANY_MOVED = """
-WITH input AS (
-    SELECT * FROM unnest(
+WITH held AS (
+    -- Ordered, so that two batches never wait for each other crosswise; what someone holds is passed over. Versions
+    -- are compared here, under the lock: compared in the UPDATE, its join was planned as loops in loops (n squared).
+    SELECT n.*
+    FROM unnest(
         %(id)s::uuid[], %(expected)s::bigint[], %(expected_lease)s::uuid[], %(definition_version)s::int[],
         %(state)s::text[], %(outcome)s::text[], %(version)s::bigint[], %(context)s::text[], %(timers)s::text[],
         %(continuation)s::text[], %(updated_at)s::timestamptz[], %(entered_at)s::timestamptz[],
@@ -133,12 +136,10 @@ WITH input AS (
     ) AS n (
         id, expected, expected_lease, definition_version, state, outcome, version, context, timers, continuation,
         updated_at, entered_at, finished_at, lease_token, waiting_events
-    )
-), held AS (
-    -- Ordered, so that two batches never wait for each other crosswise; what someone holds is passed over.
-    SELECT i.id FROM {instances} i
-    WHERE i.id = ANY (%(id)s::uuid[]) AND i.namespace = %(namespace)s
-    ORDER BY i.id FOR NO KEY UPDATE SKIP LOCKED
+    ) JOIN {instances} i ON i.id = n.id
+    WHERE i.namespace = %(namespace)s AND i.version = n.expected
+      AND i.lease_token IS NOT DISTINCT FROM n.expected_lease
+    ORDER BY i.id FOR NO KEY UPDATE OF i SKIP LOCKED
 ), moved AS (
     UPDATE {instances} i SET
         definition_version = n.definition_version, state = n.state, outcome = n.outcome, version = n.version,
@@ -146,8 +147,8 @@ WITH input AS (
         continuation = n.continuation::jsonb, updated_at = n.updated_at, entered_at = n.entered_at,
         finished_at = n.finished_at, lease_token = n.lease_token, waiting_events = n.waiting_events,
         position = greatest(i.position, pg_current_xact_id())
-    FROM input n JOIN held h ON h.id = n.id
-    WHERE i.id = n.id AND i.version = n.expected AND i.lease_token IS NOT DISTINCT FROM n.expected_lease
+    FROM held n
+    WHERE i.id = n.id AND i.version = n.expected
     RETURNING i.id, i.position
 )"""
 
