@@ -20,13 +20,7 @@ _WITHOUT_REASON = {
     "docs/contributing.md": "test functions, which pytest calls with fixtures",
 }
 # Being written; remove a page here when it is there.
-_COMING = {
-    f"docs/{name}.md"
-    for name in (
-        "performance",
-        "transactions",
-    )
-}
+_COMING = {f"docs/{name}.md" for name in ("performance",)}
 _PROGRAMS = {"cd", "curl", "dbmate", "docker", "export", "git", "mv", "pip", "psql", "test"}
 
 
