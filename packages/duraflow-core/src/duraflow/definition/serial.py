@@ -21,7 +21,6 @@ a command or guard its name, or an object where there is more to say; guards com
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -55,6 +54,8 @@ _MICROSECOND = timedelta(microseconds=1)
 def content_hash(workflow: Workflow) -> str:
     """sha256, as hex, of the canonical JSON without the version."""
     document = {key: value for key, value in to_json(workflow).items() if key != "version"}
+    import hashlib  # it loads OpenSSL
+
     return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 

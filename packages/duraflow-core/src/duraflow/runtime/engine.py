@@ -6,7 +6,6 @@ Use cases are functions over an `Engine`, in the modules beside this one; `Runti
 from __future__ import annotations
 
 import inspect
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -265,6 +264,8 @@ class Engine:
             except StoreUnavailable as error:
                 if not error.retryable or error.outcome != "not_written" or number + 1 == policy.attempts:
                     raise
+            import random
+
             await self.waits.sleep(random.uniform(0, min(policy.cap_s, policy.first_s * 2**number)))
         raise AssertionError("unreachable: the last attempt returns or raises")
 

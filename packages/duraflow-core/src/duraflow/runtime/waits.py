@@ -1,8 +1,11 @@
-"""How does each runtime wait?"""
+"""How does each runtime wait?
+
+asyncio is imported when it is waited with: it takes longer to import than all of this package's own modules, and a
+program that uses the blocking runtime has no need of it.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 
@@ -34,6 +37,8 @@ class BlockingWaits:
 
 class _TaskLock:
     def __init__(self) -> None:
+        import asyncio
+
         self._lock = asyncio.Lock()
 
     async def acquire(self) -> None:
@@ -49,6 +54,8 @@ class AsyncioWaits:
     suspends = True
 
     async def sleep(self, seconds: float, /) -> None:
+        import asyncio
+
         await asyncio.sleep(seconds)
 
     def lock(self) -> Lock:
