@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from sys import intern
 from typing import Any
 from uuid import UUID
 
@@ -106,6 +107,11 @@ def instance_to_record(instance: Instance, codec: Codec, *, context: bool = True
     }
 
 
+def _shared(text: str) -> str:
+    """The one object for this text: a driver makes a new one for each row, and there are few names but many rows."""
+    return intern(text) if type(text) is str else text
+
+
 def instance_from_record(record: Mapping[str, Any], codec: Codec) -> Instance:
     """The instance of a row; its context and metadata are fresh copies."""
     created, updated, entered = record["created_at"], record["updated_at"], record["entered_at"]
@@ -117,10 +123,10 @@ def instance_from_record(record: Mapping[str, Any], codec: Codec) -> Instance:
     )
     return Instance(
         id=record["id"],
-        namespace=record["namespace"],
-        workflow=record["workflow"],
+        namespace=_shared(record["namespace"]),
+        workflow=_shared(record["workflow"]),
         definition_version=record["definition_version"],
-        state=record["state"],
+        state=_shared(record["state"]),
         version=record["version"],
         created_at=utc(created),
         updated_at=utc(updated),
