@@ -280,7 +280,7 @@ async def test_limits_are_of_the_transaction_alone(driver: Driver, notes: Notes)
         found[:] = await execute(ctx.connection, settings)
 
     (outside,) = look(notes.dsn, settings)
-    limits = Timeouts(lock=_ms(0.1), statement=None, idle_in_transaction=_ms(1500))
+    limits = Timeouts(lock=_ms(1), statement=None, idle_in_transaction=_ms(1500))
     pool = {"namespace": notes.namespace, "max_size": 1, "timeouts": limits}
     async with runtime_on(driver, notes.dsn, order(driver.command(looks)), pool=pool) as runtime:
         one = await runtime.create("order")

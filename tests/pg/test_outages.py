@@ -201,7 +201,7 @@ async def test_a_server_that_is_not_there_is_named(driver: Driver, pg_dsn: str) 
         runtime = runtime_on(driver, wire.dsn, order(), pool={"max_size": 1})
         engine_of(runtime).persistence.database.connections.pool.timeout = 0.1
         wire.refuse_new()
-        with pytest.raises(StoreUnavailable, match=r"cannot connect to the server: .*127\.0\.0\.1"):
+        with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
             await runtime.start()
         wire.heal()
         async with runtime:

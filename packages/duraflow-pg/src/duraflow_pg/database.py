@@ -13,7 +13,7 @@ import attrs
 from psycopg_pool import PoolTimeout
 
 from duraflow.codec import Codec
-from duraflow.errors import Misuse, StoreUnavailable
+from duraflow.errors import InvalidArgument, Misuse, StoreUnavailable
 from duraflow.ports import Environment, UnitOfWork, Waits
 from duraflow_pg._psycopg import psycopg
 from duraflow_pg.connections import Connections, Statement
@@ -47,6 +47,12 @@ class Timeouts:
     statement: timedelta | None = timedelta(seconds=30)
     idle_in_transaction: timedelta | None = timedelta(seconds=60)
 
+    def __attrs_post_init__(self) -> None:
+        for name, value in attrs.asdict(self).items():
+            # Below that it would be 0, which means no limit at all.
+            if value is not None and value < timedelta(milliseconds=1):
+                raise InvalidArgument(f"timeouts.{name}", f"{value} is not at least 1 ms; None sets no limit")
+
 
 def _opening(timeouts: Timeouts) -> tuple[Statement, ...]:
     """`SET LOCAL` for all of them in one statement; nothing stays on the session, so any pooler will do."""
@@ -56,7 +62,7 @@ def _opening(timeouts: Timeouts) -> tuple[Statement, ...]:
         "idle_in_transaction_session_timeout": timeouts.idle_in_transaction,
     }
     calls = [
-        f"set_config('{name}', '{max(1, int(value.total_seconds() * 1000))}', true)"
+        f"set_config('{name}', '{int(value.total_seconds() * 1000)}', true)"
         for name, value in wanted.items()
         if value is not None
     ]

@@ -335,7 +335,7 @@ def lock_limit(longest: timedelta | None) -> LiteralString:
     """
     if longest is None:
         return "true"
-    milliseconds: LiteralString = str(max(1, int(longest.total_seconds() * 1000)))
+    milliseconds: LiteralString = str(int(longest.total_seconds() * 1000))
     return "set_config('lock_timeout', '" + milliseconds + "', true) IS NOT NULL"
 
 

@@ -156,8 +156,13 @@ class Engine:
             return
         if self.persistence.lifecycle is not None:
             await self.persistence.lifecycle.start(Environment(self.waits, self.codec))
-        if self.persistence.definitions is not None:
-            await self._register(self.persistence.definitions.register)
+        try:
+            if self.persistence.definitions is not None:
+                await self._register(self.persistence.definitions.register)
+        except BaseException:
+            # Whoever corrects the cause can start again, and nothing stays open behind who gives up.
+            await self.close()
+            raise
         self.started = True
 
     async def _register(
