@@ -153,7 +153,7 @@ class EventRefused(DuraflowError):
             case "external":
                 return (
                     f"{where}: the transition for {self.event!r} has external commands, which never run inside "
-                    "`fire`; hand it to a worker with `send`"
+                    "`fire`; they are a worker's job, who is given the event with `send`"
                 )
             case _:
                 return f"{where} does not accept {self.event!r}; {accepted}"

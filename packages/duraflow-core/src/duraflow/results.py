@@ -131,23 +131,26 @@ class StateCount:
 
 @attrs.frozen
 class NewInstance:
-    """One instance for `create_many`, with the same meaning as the arguments of `create`."""
+    """One instance for `create_many`: the arguments of `create`, with the same meaning."""
 
     workflow: str | Workflow
     context: Mapping[str, Any] = EMPTY
     metadata: Mapping[str, Any] = EMPTY
     ref: str | None = None
     id: UUID | None = None
+    subject: Any = None
+    trigger: Mapping[str, Any] | None = None
 
 
 @attrs.frozen
 class Firing:
-    """One event for `fire_many`, with the same meaning as the arguments of `fire`."""
+    """One event for `fire_many`: the arguments of `fire`, with the same meaning."""
 
     target: Any
     event: str
     payload: Any = None
-    trigger: Mapping[str, Any] = EMPTY
+    trigger: Mapping[str, Any] | None = None
+    subject: Any = None
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import attrs
 
-from duraflow.errors import DuraflowError, Misuse, SchemaMismatch
+from duraflow.errors import DuraflowError, Misuse, SchemaMismatch, StoreUnavailable
 from duraflow.ports import Environment
 from duraflow.results import Health
 from duraflow_pg.database import PgDatabase
@@ -41,6 +41,10 @@ class PgLifecycle:
             )
         database.environment = environment
         try:
+            # Asked directly, because a pool keeps trying: a wrong DSN would show only after its timeout.
+            unreachable = await database.connections.unreachable()
+            if unreachable is not None:
+                raise StoreUnavailable(f"cannot connect to the server: {unreachable}")
             await database.connections.open()
             if self._migrate is not None:
                 await self._migrate()

@@ -12,8 +12,8 @@ import attrs
 
 from duraflow.errors import AlreadyExists
 from duraflow.instance import Instance
+from duraflow.matching import matcher
 from duraflow.memory.access import Access
-from duraflow.memory.filters import matcher
 from duraflow.memory.tables import ref_of
 from duraflow.ports import Key, Loaded, UnitOfWork
 from duraflow.queries import InstanceQuery

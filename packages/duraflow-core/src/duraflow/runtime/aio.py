@@ -76,8 +76,8 @@ class AsyncCalls:
             InvalidArgument: something given cannot be stored.
             CommandFailed, ChainTooDeep: as for `fire`.
         """
-        new = NewInstance(workflow, context, metadata, ref, id)
-        return await creating.create(self._engine, self._work, new, trigger, subject)
+        new = NewInstance(workflow, context, metadata, ref, id, subject, trigger)
+        return await creating.create(self._engine, self._work, new)
 
     async def create_many(self, instances: Iterable[NewInstance], /) -> tuple[Instance, ...]:
         """Create several, all or none, in one transaction and (where the store can) one statement.

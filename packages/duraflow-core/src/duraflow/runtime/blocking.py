@@ -77,8 +77,8 @@ class Calls:
             InvalidArgument: something given cannot be stored.
             CommandFailed, ChainTooDeep: as for `fire`.
         """
-        new = NewInstance(workflow, context, metadata, ref, id)
-        return drive(creating.create(self._engine, self._work, new, trigger, subject))
+        new = NewInstance(workflow, context, metadata, ref, id, subject, trigger)
+        return drive(creating.create(self._engine, self._work, new))
 
     def create_many(self, instances: Iterable[NewInstance], /) -> tuple[Instance, ...]:
         """Create several, all or none, in one transaction and (where the store can) one statement.

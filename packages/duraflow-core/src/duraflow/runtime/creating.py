@@ -43,9 +43,7 @@ class Checked:
         return self.workflow.resolved[self.workflow.initial].quiet
 
 
-def check(
-    engine: Engine, new: NewInstance, trigger: Mapping[str, Any] | None = None, subject: Any = None
-) -> Checked:
+def check(engine: Engine, new: NewInstance) -> Checked:
     """Check a new instance before any I/O.
 
     Raises:
@@ -71,8 +69,8 @@ def check(
         metadata,
         new.ref,
         new.id or engine.rules.ids(),
-        engine.trigger(trigger),
-        subject,
+        engine.trigger(new.trigger),
+        new.subject,
     )
 
 
@@ -109,12 +107,10 @@ def begin(engine: Engine, checked: Checked, now: datetime) -> Step:
     return step
 
 
-async def create(
-    engine: Engine, work: Work | None, new: NewInstance, trigger: Mapping[str, Any] | None, subject: Any
-) -> Instance:
+async def create(engine: Engine, work: Work | None, new: NewInstance) -> Instance:
     """See `Runtime.create`."""
     engine.check_usable(work)
-    checked = check(engine, new, trigger, subject)
+    checked = check(engine, new)
     if checked.quiet and work is None:
         step, writes = await _quietly(engine, checked)
         (answer,) = await engine.writer.apply(None, (writes,))

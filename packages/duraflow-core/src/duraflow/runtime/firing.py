@@ -325,7 +325,7 @@ async def fire_many(
 ) -> tuple[FireResult | Unfired, ...]:
     """Each for itself, in order for one instance; command-free ones are read and written in groups."""
     engine.check_usable(work)
-    requests = [request_of(engine, f.target, f.event, f.payload, f.trigger) for f in firings]
+    requests = [request_of(engine, f.target, f.event, f.payload, f.trigger, f.subject) for f in firings]
     results: dict[int, FireResult | Unfired] = {}
     waiting = list(enumerate(await _one_name_each(engine, work, requests)))
     while waiting:

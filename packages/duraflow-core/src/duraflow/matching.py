@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from duraflow.codec import Codec
-from duraflow.memory.containment import contains
+from duraflow.containment import contains
 from duraflow.queries import InstanceQuery
 from duraflow.records import Record
 

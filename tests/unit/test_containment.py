@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duraflow.memory.containment import contains
+from duraflow.containment import contains
 
 CASES = [
     # the examples of the manual, "jsonb Containment and Existence"
