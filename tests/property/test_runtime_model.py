@@ -36,13 +36,16 @@ from duraflow import (
     EventRefused,
     Failure,
     Firing,
+    Folded,
     InvalidArgument,
+    Notice,
     Rejected,
     Runtime,
     State,
     TimerRetryPolicy,
     Transition,
     Workflow,
+    fold,
 )
 from duraflow.memory import InMemoryPersistence
 from duraflow.testing import (
@@ -363,6 +366,7 @@ class RuntimeMachine(RuleBasedStateMachine):
         self.models: dict[UUID, Model] = {}
         self.inventory: Inventory | None = None
         self.forgotten: set[Any] = set()
+        self.notices: list[Notice] = []
 
     @initialize(workflow=workflows(), locking=st.sampled_from(("auto", "always")))
     def begin(self, workflow: Workflow, locking: Any) -> None:
@@ -379,6 +383,7 @@ class RuntimeMachine(RuleBasedStateMachine):
             timer_retry=POLICY,
             max_automatic_moves=BOUND,
             locking=locking,
+            observers=[self.notices.append],
         )
         self.runtime.start()
 
@@ -542,6 +547,15 @@ class RuntimeMachine(RuleBasedStateMachine):
         assert parked == {
             key for key, model in self.models.items() if any(timer.next_at is None for timer in model.timers)
         }
+
+    @invariant()
+    def history_tells_every_moment(self) -> None:
+        """Folding history up to any state entered gives what observers were shown of it."""
+        for notice in self.notices:
+            if notice.instance.id in self.models:
+                entries = self.runtime.history(notice.instance.id, limit=1_000)[: notice.entry.seq]
+                assert fold(entries) == Folded.of(notice.instance)
+        self.notices.clear()
 
     @invariant()
     def what_must_always_hold(self) -> None:

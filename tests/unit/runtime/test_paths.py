@@ -11,16 +11,20 @@ import pytest
 from duraflow import (
     AlreadyExists,
     ConcurrencyConflict,
+    Failure,
     Firing,
     InvalidArgument,
+    NewInstance,
     Persistence,
     State,
     StoreRetryPolicy,
     StoreUnavailable,
     Transition,
     Unfired,
+    UnitResources,
     Workflow,
 )
+from duraflow.runtime.drive import drive
 from duraflow.testing import count_calls
 from duraflow.testing.conformance import World
 from duraflow.writer import DefaultWriter
@@ -91,9 +95,11 @@ class Moody:
     inner: DefaultWriter
     answers: list[Any]
     seen: list[bool] = attrs.field(factory=list)
+    lasts: list[bool] = attrs.field(factory=list)
 
     async def apply(self, unit: Any, writes: Sequence[Writes], /, *, last: bool = False) -> Sequence[Answer]:
         self.seen.append(unit is None)
+        self.lasts.append(last)
         if self.answers:
             answer = self.answers.pop(0)
             if isinstance(answer, BaseException):
@@ -247,3 +253,63 @@ async def test_reads_are_tried_again(world: World) -> None:
             with pytest.raises(StoreUnavailable):
                 await read()
             failures.clear()
+
+
+async def test_only_the_outermost_step_may_take_the_commit_along(world: World) -> None:
+    """Not what a command does through `ctx.runtime`, nor anything in a caller's transaction."""
+
+    async def spawn(ctx: Any, runtime: Any) -> None:
+        child = await runtime.create("flow")
+        await runtime.create_many([NewInstance("flow")])
+        await runtime.fire(child.id, "act")
+        await runtime.cancel(child.id)
+
+    states = [State("a", [Transition("spawn", target="b", commands=["spawn"])]), State("b")]
+    parent = Workflow(name="parent", initial="a", states=states)
+    persistence, writer = _moody(world.persistence())
+    options = {"commands": {"spawn": world.driver.command(spawn)}, "persistence": persistence}
+    async with world.driver.runtime(workflows=[FLOW, parent], **options) as runtime:
+        created = await runtime.create("parent")
+        writer.lasts.clear()
+        await runtime.fire(created.id, "spawn")
+        assert writer.lasts == [False, False, False, False, True]
+        writer.lasts.clear()
+        await runtime.create_many([NewInstance("flow")])
+        await runtime.cancel((await runtime.create("flow")).id)
+        assert writer.lasts == [True, False, True]
+        writer.lasts.clear()
+        async with runtime.transaction() as tx:
+            one = await tx.create("flow")
+            await tx.fire(one.id, "act")
+            await tx.fire(one.id, "go")
+        assert writer.lasts == [False, False, False]
+
+
+@pytest.mark.parametrize("part", ["transaction", "savepoint"])
+async def test_resources_are_undone_while_the_rows_are_still_held(world: World, part: str) -> None:
+    """So that nobody sees rows undone and resources not."""
+    free: list[bool] = []
+
+    async def look(target: Any) -> bool:
+        async with world.opened() as ports, ports.begin() as unit:
+            return await ports.instances.lock(unit, target, clock=None, skip_locked=True) is not None
+
+    def fail(ctx: Any) -> Failure:
+        ctx.resource(UnitResources).on_rollback(lambda: free.append(drive(look(ctx.instance.id))))
+        return Failure("no")
+
+    states = [State("a", [Transition("fail", target="b", commands=[fail])]), State("b")]
+    options: dict[str, Any] = {
+        "persistence": world.persistence(),
+        "resources": {UnitResources: lambda unit: unit},
+    }
+    flow = Workflow(name="flow", initial="a", states=states)
+    async with world.driver.runtime(workflows=[flow], **options) as runtime:
+        created = await runtime.create("flow")
+        if part == "transaction":
+            await runtime.try_fire(created.id, "fail")
+        else:
+            async with runtime.transaction() as tx:
+                await tx.try_fire(created.id, "fail")
+        assert free == [False]
+        assert await look(created.id)

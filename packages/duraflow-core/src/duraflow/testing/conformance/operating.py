@@ -108,6 +108,21 @@ async def cancel_ends_where_it_is_without_such_a_state(world: World) -> None:
         assert await runtime.get(created.id) == after
 
 
+@check()
+async def cancel_does_not_choose_between_states(world: World) -> None:
+    """With two states of that outcome it ends where it is."""
+    states = [
+        State("open", [Transition("stop", target="stopped"), Transition("drop", target="dropped")]),
+        State("stopped", outcome="cancelled"),
+        State("dropped", outcome="cancelled"),
+    ]
+    async with world.runtime(Workflow(name="two", initial="open", states=states)) as runtime:
+        created = await runtime.create("two")
+        after = (await runtime.cancel(created.id)).instance
+        assert (after.state, after.outcome) == ("open", "cancelled")
+        assert await runtime.get(created.id) == after
+
+
 @check("due")
 async def force_moves_anywhere(world: World) -> None:
     """The state is entered as by any move; the given context comes last; it is recorded as forced."""

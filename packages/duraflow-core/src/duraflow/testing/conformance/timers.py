@@ -431,6 +431,46 @@ async def a_failing_timer_backs_off_and_is_parked(world: World) -> None:
 
 
 @check("due")
+async def only_failures_in_a_row_park(world: World) -> None:
+    """A refusal in between ends the row, and a failure ends a row of refusals: each back-off begins anew."""
+    flow = Workflow(
+        name="moody",
+        initial="a",
+        states=[
+            State(
+                "a",
+                [
+                    Transition("tick", target="b", after=DAY, guard=ready, commands=[remind]),
+                    Transition("say", commands=[say]),
+                ],
+            ),
+            State("b"),
+        ],
+    )
+    policy = TimerRetryPolicy(first=MINUTE, factor=2.0, cap=HOUR, park_after=2)
+    async with world.runtime(flow, timer_retry=policy) as runtime:
+        created = await runtime.create("moody", {"mood": "burst", "ready": True})
+        at = world.clock.advance(DAY)
+        # What happens, and how many minutes later it is tried again.
+        for ready_now, expected, minutes in (
+            (True, SweepResult(failed=1), 1),
+            (False, SweepResult(rejected=1), 1),
+            (False, SweepResult(rejected=1), 2),
+            (True, SweepResult(failed=1), 1),
+            (False, SweepResult(rejected=1), 1),
+            (True, SweepResult(failed=1), 1),
+            (True, SweepResult(parked=1), 0),
+        ):
+            if (await runtime.get(created.id)).context["ready"] is not ready_now:
+                await runtime.fire(created.id, "say", {"ready": ready_now})
+            assert await runtime.fire_due_timers() == expected
+            world.clock.set(at + minutes * MINUTE - _INSTANT)
+            assert await runtime.fire_due_timers() == SweepResult()
+            at = world.clock.set(at + minutes * MINUTE)
+        assert [one.attempts for one in await runtime.parked()] == [2]
+
+
+@check("due")
 async def a_failure_of_the_business_takes_its_route(world: World) -> None:
     """With an error target it is a move; without one it fails, and is kept as such."""
     async with world.runtime(BILL, FRAGILE) as runtime:
