@@ -145,8 +145,14 @@ def instance_from_record(record: Mapping[str, Any], codec: Codec) -> Instance:
     )
 
 
-def entry_to_record(entry: HistoryEntry, codec: Codec) -> Record:
-    """The row of a history entry."""
+def entry_to_record(entry: HistoryEntry, codec: Codec, *, metadata: str | None = None) -> Record:
+    """The row of a history entry.
+
+    Args:
+        metadata: the text of the entry's metadata, if it has some and the text is known from the instance's row.
+    """
+    if metadata is None and entry.metadata is not None:
+        metadata = codec.encode(entry.metadata, path="metadata")
     return {
         "instance_id": entry.instance_id,
         "seq": entry.seq,
@@ -171,7 +177,7 @@ def entry_to_record(entry: HistoryEntry, codec: Codec) -> Record:
         "trigger": codec.encode(entry.trigger, path="trigger") if entry.trigger else None,
         "change": _change_to_text(entry.change, codec) if entry.change else None,
         "timers": None if entry.timers is None else timers_to_text(entry.timers),
-        "metadata": None if entry.metadata is None else codec.encode(entry.metadata, path="metadata"),
+        "metadata": None if entry.metadata is None else metadata,
     }
 
 
@@ -316,12 +322,12 @@ def _blocker_from_plain(row: Record, codec: Codec) -> Blocker:
 
 
 def _change_to_text(change: Change, codec: Codec) -> str:
-    plain: Record = {}
+    parts = []
     if change.set:
-        plain["set"] = codec.to_plain(change.set, path="context")
+        parts.append('"set":' + codec.encode(change.set, path="context"))
     if change.unset:
-        plain["unset"] = list(change.unset)
-    return compact_json(plain)
+        parts.append('"unset":' + compact_json(change.unset))
+    return "{" + ",".join(parts) + "}"
 
 
 def _change_from_text(text: str, codec: Codec) -> Change:

@@ -12,8 +12,7 @@ from datetime import timedelta
 from typing import Any, LiteralString
 
 from duraflow.codec import Codec
-from duraflow.instance import HistoryEntry
-from duraflow.records import entry_to_record, instance_to_record
+from duraflow.records import Record, entry_to_record, instance_to_record
 from duraflow.writes import ClearDue, NudgeDue, SetDue, Writes
 from duraflow_pg.due import NUDGE, due_parameters
 from duraflow_pg.history import NAMES, VALUES, entry_parameters
@@ -281,31 +280,48 @@ def many(batch: Sequence[Writes], codec: Codec, namespace: str, *, new: bool) ->
     """The statement's name and the parameters for a batch of moves, or of creations, of different instances."""
     records = [instance_to_record(w.after, codec, context=context_changed(w)) for w in batch]
     arrays = {**_MOVE_ARRAYS, **(_CREATE_ONLY if new else _MOVE_ONLY)}
-    parameters: Parameters = {
-        name: array([record[name] for record in records]) for name, array in arrays.items()
-    }
+    entries = [
+        entry_to_record(entry, codec, metadata=record["metadata"])
+        for writes, record in zip(batch, records, strict=True)
+        for entry in writes.entries
+    ]
+    parameters: Parameters = {}
+    known: Known = {}
+    _add_arrays(parameters, "", arrays, records, known)
+    _add_arrays(parameters, "e_", _ENTRY_ARRAYS, entries, known)
     parameters["namespace"] = namespace
     if not new:
         befores = [writes.before for writes in batch if writes.before is not None]
         parameters["expected"] = int_array(before.version for before in befores)
         parameters["expected_lease"] = uuid_array(before.lease_token for before in befores)
-    _entry_arrays([entry for writes in batch for entry in writes.entries], codec, parameters)
     name = "create many" if new else "move many"
     return name + _due_arrays(batch, parameters), parameters
 
 
 def one_creation(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Parameters]:
     """The statement's name and the parameters for one creation with one entry."""
-    parameters = entry_parameters(entry_to_record(writes.entries[0], codec))
-    parameters.update(instance_to_record(writes.after, codec))
+    record = instance_to_record(writes.after, codec)
+    parameters = entry_parameters(entry_to_record(writes.entries[0], codec, metadata=record["metadata"]))
+    parameters.update(record)
     parameters["namespace"] = namespace
     return f"create{_due_of(writes, parameters)}", parameters
 
 
-def _entry_arrays(entries: Sequence[HistoryEntry], codec: Codec, parameters: Parameters) -> None:
-    records = [entry_to_record(entry, codec) for entry in entries]
-    for name, array in _ENTRY_ARRAYS.items():
-        parameters[f"e_{name}"] = array([record[name] for record in records])
+Known = dict[_Array, list[tuple[list[Any], str]]]
+"""Arrays already written, by how: several columns hold the same ids, times and texts."""
+
+
+def _add_arrays(
+    parameters: Parameters, prefix: str, arrays: Mapping[str, _Array], records: Sequence[Record], known: Known
+) -> None:
+    for name, array in arrays.items():
+        values = [record[name] for record in records]
+        alike = known.setdefault(array, [])
+        text = next((text for earlier, text in alike if earlier == values), None)
+        if text is None:
+            text = array(values)
+            alike.append((values, text))
+        parameters[prefix + name] = text
 
 
 def _due_arrays(batch: Sequence[Writes], parameters: Parameters) -> str:

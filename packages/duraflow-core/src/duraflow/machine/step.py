@@ -255,12 +255,15 @@ class Step:
         if change:
             self.context_changed = True
 
-    def create(self, given: Mapping[str, Any]) -> None:
-        """Record the creation: the state's declared context first, the caller's laid over it."""
-        self.context = self._copy({**self.state.context, **given})
+    def create(self, context: str) -> None:
+        """Record the creation with this context, as the codec's text."""
+        decode = self._rules.codec.decode
+        self.context = decode(context)  # type: ignore[assignment]  # an object stays one
+        # The entry keeps its own copy: later hops go on writing to the context.
+        change = Change(decode(context)) if self.context else NO_CHANGE  # type: ignore[arg-type]  # likewise
         draft = self._draft(
             "created", "$created", to_state=self.state.name, status="success", entered=True,
-            metadata=self.instance.metadata, change=Change(self._copy(self.context)) if self.context else NO_CHANGE,
+            metadata=self.instance.metadata, change=change,
         )  # fmt: skip
         draft["outcome"] = self.state.outcome
         self.entered = True

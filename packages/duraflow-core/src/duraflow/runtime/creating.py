@@ -27,10 +27,14 @@ MAX_REF_BYTES = 256
 
 @attrs.frozen
 class Checked:
-    """A new instance whose parts are known to be usable."""
+    """A new instance whose parts are known to be usable.
+
+    Attributes:
+        context: the initial state's with the caller's over it, as the codec's text: encoding it is the check.
+    """
 
     workflow: Workflow
-    context: Mapping[str, Any]
+    context: str
     metadata: Mapping[str, Any]
     ref: str | None
     id: UUID
@@ -55,17 +59,19 @@ def check(engine: Engine, new: NewInstance) -> Checked:
     for part, value in (("context", new.context), ("metadata", new.metadata)):
         if not isinstance(value, Mapping):
             raise InvalidArgument(part, f"{value!r} is not a mapping from names to JSON values")
-        engine.codec.to_plain(value, path=part)
+    context = engine.codec.encode(
+        {**workflow.resolved[workflow.initial].context, **new.context}, path="context"
+    )
+    metadata: Mapping[str, Any] = EMPTY
+    if new.metadata:
+        metadata = engine.codec.copy(dict(new.metadata), path="metadata")  # type: ignore[assignment]  # an object
     if new.ref is not None:
         _check_ref(new.ref)
     if new.id is not None and not isinstance(new.id, UUID):
         raise InvalidArgument("id", f"{new.id!r} is not a UUID")
-    metadata: Mapping[str, Any] = EMPTY
-    if new.metadata:
-        metadata = engine.codec.copy(dict(new.metadata), path="metadata")  # type: ignore[assignment]  # an object
     return Checked(
         workflow,
-        new.context,
+        context,
         metadata,
         new.ref,
         new.id or engine.rules.ids(),
