@@ -165,7 +165,11 @@ class PgInstanceStore:
         if query.workflow is not None:
             parts.append("i.workflow = %(workflow)s")
             parameters["workflow"] = query.workflow
-        if query.states is not None:
+        if query.states is not None and len(query.states) == 1:
+            # Not `= ANY`: only a plain equality lets the index over the state give the order of the list as well.
+            parts.append("i.state = %(state)s")
+            (parameters["state"],) = query.states
+        elif query.states is not None:
             parts.append("i.state = ANY (%(states)s::text[])")
             parameters["states"] = text_array(query.states)
         if query.open is not None:
