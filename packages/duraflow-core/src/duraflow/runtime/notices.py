@@ -36,7 +36,11 @@ def notices_of(step: Step, writes: Writes) -> list[Notice]:
             found.append(
                 Notice(
                     attrs.evolve(
-                        snapshot, context=freeze(snapshot.context), metadata=freeze(snapshot.metadata)
+                        snapshot,
+                        context=freeze(snapshot.context),
+                        metadata=freeze(snapshot.metadata),
+                        # Armed at the end of the step, but told with the state that they belong to, as in history.
+                        timers=snapshot.timers if entry.timers is None else entry.timers,
                     ),
                     attrs.evolve(
                         entry,
