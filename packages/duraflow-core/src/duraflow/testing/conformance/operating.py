@@ -167,6 +167,20 @@ async def force_leads_out_of_a_final_state(world: World) -> None:
 
 
 @check("due")
+async def it_finished_when_it_last_finished(world: World) -> None:
+    """Revived and led to its end again in one step, or moved from one final state to another."""
+    async with world.runtime(ORDER, guards=[shipped]) as runtime:
+        created = await runtime.create("order", {"shipped": True})
+        await runtime.cancel(created.id)
+        for state in ("packed", "stopped", "done"):
+            now = world.clock.advance(HOUR)
+            after = (await runtime.force(created.id, state=state, reason="again")).instance
+            assert after.outcome == ("cancelled" if state == "stopped" else "done")
+            assert (after.finished_at, after.entered_at) == (now, now)
+            assert await runtime.get(created.id) == after
+
+
+@check("due")
 async def an_operator_says_why_and_where(world: World) -> None:
     """A forced move needs a reason, a known state and context that can be stored."""
     async with world.runtime(ORDER, guards=[shipped]) as runtime:

@@ -333,6 +333,66 @@ async def an_internal_move_has_rejected_timers_tried_at_once(world: World) -> No
 
 
 @check("due")
+async def an_internal_move_by_a_timer_does_so_too(world: World) -> None:
+    """Whatever makes the move, refused timers of the state are asked again."""
+    flow = Workflow(
+        name="pair",
+        initial="a",
+        states=[
+            State(
+                "a",
+                [
+                    Transition("wake", target="b", after=DAY, guard=ready),
+                    Transition("prepare", commands=["prepare"], after=DAY + SECOND),
+                ],
+            ),
+            State("b"),
+        ],
+    )
+
+    def prepare(ctx: Any) -> None:
+        ctx.context["ready"] = True
+
+    async with world.runtime(flow, commands=[prepare]) as runtime:
+        created = await runtime.create("pair")
+        world.clock.advance(DAY)
+        assert await runtime.fire_due_timers() == SweepResult(rejected=1)
+        world.clock.advance(SECOND)
+        assert await runtime.fire_due_timers() == SweepResult(fired=1)
+        assert await runtime.fire_due_timers() == SweepResult(fired=1)
+        assert (await runtime.get(created.id)).state == "b"
+
+
+@check("due")
+async def an_internal_move_does_not_hurry_a_failing_timer(world: World) -> None:
+    """Not even one that was refused before it failed."""
+    flow = Workflow(
+        name="hurry",
+        initial="a",
+        states=[
+            State(
+                "a",
+                [
+                    Transition("tick", target="b", after=DAY, guard=ready, commands=[remind]),
+                    Transition("say", commands=[say]),
+                ],
+            ),
+            State("b"),
+        ],
+    )
+    async with world.runtime(flow) as runtime:
+        created = await runtime.create("hurry", {"mood": "burst"})
+        world.clock.advance(DAY)
+        assert await runtime.fire_due_timers() == SweepResult(rejected=1)
+        await runtime.fire(created.id, "say", {"ready": True})
+        assert await runtime.fire_due_timers() == SweepResult(failed=1)
+        await runtime.fire(created.id, "say", {"x": 1})
+        assert await runtime.fire_due_timers() == SweepResult()
+        world.clock.advance(MINUTE)
+        assert await runtime.fire_due_timers() == SweepResult(failed=1)
+
+
+@check("due")
 async def entering_again_forgets_earlier_tries(world: World) -> None:
     """The back-off begins anew with the timer."""
     async with world.runtime(SLEEPY) as runtime:
