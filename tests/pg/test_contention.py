@@ -162,7 +162,7 @@ async def test_a_deadlock_of_our_own_is_tried_again(driver: Driver, notes: Notes
         made = [await runtime.create("order", ref=ref) for ref in rows]
         results = await driver.together(*(lambda one=one: runtime.fire(one, "pay") for one in made))
         assert [result.ok for result in results] == [True, True]
-        assert len(inside) == 3
+        assert len(inside) > 2  # the server may pick both for victims, one after the other
         await check_all(runtime)
     assert notes.read() == ["done left", "done right", "left", "right"]
 
