@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -406,6 +407,24 @@ def test_group_commit_under_contention(fresh_pg_dsn: str) -> None:
     assert deadlocks(fresh_pg_dsn) == 0
 
 
+@in_both_worlds
+async def test_batches_in_any_order_do_not_lock_crosswise(driver: Driver, fresh_pg_dsn: str) -> None:
+    """Batches over the same instances, each in another order, all succeed without one deadlock on the server."""
+    async with runtime_on(driver, fresh_pg_dsn, counter(driver), pool={"max_size": 4}) as runtime:
+        made = await runtime.create_many([NewInstance("counter")] * 80)
+
+        async def client(number: int) -> None:
+            order_of = random.Random(number)
+            for _ in range(4):
+                firings = [Firing(one, "touch") for one in order_of.sample(made, len(made))]
+                assert all(result.ok for result in await runtime.fire_many(firings))
+
+        await driver.together(*(lambda number=number: client(number) for number in range(4)))
+        assert {(await runtime.get(one)).version for one in made} == {17}
+        await check_all(runtime)
+    assert deadlocks(fresh_pg_dsn) == 0
+
+
 def deadlocks(dsn: str) -> int:
     """How many the server has counted in this database; sessions that ended have reported theirs."""
     ((count,),) = look(dsn, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
@@ -443,6 +462,29 @@ def test_cancelled_tasks_leak_nothing(notes: Notes) -> None:
                 ]
             )
             assert paid == len(notes.read())
+            await check_all(runtime)
+
+    driver.run(body())
+
+
+def test_a_connection_handed_to_a_cancelled_task_comes_back(pg_dsn: str, namespace: str) -> None:
+    """A task cancelled in the instant in which the pool hands it a connection does not take it to the grave."""
+    driver = AsyncioDriver()
+
+    async def body() -> None:
+        pool = {"namespace": namespace, "min_size": 1, "max_size": 1}
+        async with runtime_on(driver, pg_dsn, order(), pool=pool) as runtime:
+            one = await runtime.create("order")
+            connections = engine_of(runtime).persistence.database.connections
+            raw = await connections.acquire()
+            waiting = asyncio.ensure_future(runtime.fire(one, "pay"))
+            await asyncio.sleep(0.05)
+            await connections._give(raw)  # hands it over without letting the other task run
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            async with asyncio.timeout(5):
+                assert (await runtime.fire(one, "pay")).ok
             await check_all(runtime)
 
     driver.run(body())

@@ -373,8 +373,11 @@ async def test_another_content_of_a_known_version_is_refused(
     )
     async with runtime_on(driver, pg_dsn, order(), pool={"namespace": namespace}):
         pass
-    with pytest.raises(DefinitionConflict, match="raise its version number"):
-        await runtime_on(driver, pg_dsn, changed, pool={"namespace": namespace}).start()
+    runtime = runtime_on(driver, pg_dsn, changed, pool={"namespace": namespace})
+    for _ in range(2):  # nothing is left open or taken by the first try
+        with pytest.raises(DefinitionConflict, match="raise its version number"):
+            await runtime.start()
+        assert engine_of(runtime).persistence.database.connections.pool.closed
     async with runtime_on(driver, pg_dsn, changed, pool={"namespace": f"{namespace}_b"}) as runtime:
         assert (await runtime.health()).ok
 
