@@ -13,13 +13,13 @@ from bench.memory import floor, peers
 from bench.process import CONTEXT, METADATA, PAYLOAD, TICKET, engine_of, has_room, no_letter
 from bench.rounds import Effort, Run, compare
 from duraflow import Instance, NewInstance, Runtime
-from duraflow.machine.step import advance
+from duraflow.machine.chain import advance
 from duraflow.memory import InMemoryPersistence
 from duraflow.ports import Loaded
 from duraflow.records import entry_to_record, instance_from_record, instance_to_record
 from duraflow.runtime import creating
 from duraflow.runtime.commands import drive_free
-from duraflow.runtime.firing import decide, finish_free, request_of
+from duraflow.runtime.deciding import decide, finish_free, request_of
 from duraflow.writes import Writes
 
 NOW = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)

@@ -20,11 +20,12 @@ from bench.pg.stage import LETTER, POOL, Stage
 from bench.process import CONTEXT, METADATA, PAYLOAD, engine_of
 from duraflow import Instance, NewInstance
 from duraflow.instance import CommandResult
-from duraflow.machine.step import Ran, advance
+from duraflow.machine.chain import advance
+from duraflow.machine.requests import Ran
 from duraflow.ports import Loaded
 from duraflow.runtime import creating
 from duraflow.runtime.commands import drive_free
-from duraflow.runtime.firing import decide, finish_free, request_of
+from duraflow.runtime.deciding import decide, finish_free, request_of
 from duraflow.writes import Writes
 from duraflow_pg.instances import COLUMNS, NOW
 from duraflow_pg.moves import many, one_creation, one_move, statements
@@ -97,7 +98,7 @@ class Hand:
         decided = decide(self._engine, request, Loaded(instance, self._now))
         if event != "bill":
             return finish_free(self._engine, decided, event)[1]
-        decided.step.watch_context()
+        decided.step.context.watch()
         instance.context["spent"] += 1
         machine = advance(decided.step, decided.candidate, event, PAYLOAD, self._engine.rules)
         next(machine)

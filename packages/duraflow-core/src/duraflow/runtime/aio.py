@@ -30,7 +30,7 @@ from duraflow.results import (
     SweepResult,
     Unfired,
 )
-from duraflow.runtime import asking, creating, firing, operating, scopes, sweeping
+from duraflow.runtime import asking, batches, creating, firing, operating, scopes, sweeping
 from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.observers import Observer, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
@@ -135,7 +135,7 @@ class AsyncCalls:
 
         Command-free events for different instances are read by one query and written by one statement.
         """
-        return await firing.fire_many(self._engine, self._work, tuple(firings))
+        return await batches.fire_many(self._engine, self._work, tuple(firings))
 
     # --- asking -------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,8 @@ from duraflow.machine.guards import choose
 from duraflow.ports import Loaded
 from duraflow.queries import InstanceQuery, cursor_after, read_cursor
 from duraflow.results import Explanation, Health, Page, Parked, StateCount
+from duraflow.runtime.deciding import begin, governing
 from duraflow.runtime.engine import Engine, Target
-from duraflow.runtime.firing import begin, governing
 from duraflow.runtime.work import Work
 
 MAX_PAGE = 1_000

@@ -30,7 +30,7 @@ from duraflow.results import (
     SweepResult,
     Unfired,
 )
-from duraflow.runtime import asking, creating, firing, operating, scopes, sweeping
+from duraflow.runtime import asking, batches, creating, firing, operating, scopes, sweeping
 from duraflow.runtime.drive import Driven, drive
 from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.observers import Observer, OnObserverError
@@ -136,7 +136,7 @@ class Calls:
 
         Command-free events for different instances are read by one query and written by one statement.
         """
-        return drive(firing.fire_many(self._engine, self._work, tuple(firings)))
+        return drive(batches.fire_many(self._engine, self._work, tuple(firings)))
 
     # --- asking -------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,9 @@ import attrs
 from duraflow.definition.values import CommandRef
 from duraflow.errors import InvalidArgument, Misuse, StoreUnavailable
 from duraflow.instance import CommandResult, Instance
-from duraflow.machine.step import Machine, Ran, Run, Step
+from duraflow.machine.chain import Machine
+from duraflow.machine.requests import Ran, Run
+from duraflow.machine.step import Step
 from duraflow.results import Failure, Success
 from duraflow.runtime.ambient import running
 from duraflow.runtime.drive import resolved
@@ -95,13 +97,13 @@ def drive_free(machine: Machine) -> None:
 
 
 async def _run(engine: Engine, work: Work, step: Step, request: Run, subject: Any) -> Ran:
-    step.watch_context()
+    step.context.watch()
     results: list[CommandResult] = []
     for ref in request.candidate.commands:
         context = CommandContext(
             payload=step.payload,
             subject=subject,
-            context=step.context,
+            context=step.context.data,
             metadata=step.instance.metadata,
             command=ref,
             trigger=step.trigger,
@@ -127,17 +129,17 @@ async def _run(engine: Engine, work: Work, step: Step, request: Run, subject: An
 async def _best_effort(
     engine: Engine, work: Work, step: Step, ref: CommandRef, context: CommandContext
 ) -> CommandResult:
-    earlier = step.rewatch_context()
+    earlier = step.context.rewatch()
     try:
         async with work.savepoint():
             return await _call(engine, ref, context)
     except (StoreUnavailable, Misuse):
         raise
     except Exception as error:  # noqa: BLE001  # whatever it raises becomes its recorded result
-        step.restore_context()
+        step.context.restore()
         return CommandResult(ref.name, "error", code=type(error).__name__, message=clean(str(error)))
     finally:
-        step.watch_from(earlier)
+        step.context.watch_from(earlier)
 
 
 async def _call(engine: Engine, ref: CommandRef, context: CommandContext) -> CommandResult:

@@ -14,7 +14,8 @@ from duraflow.definition.values import EMPTY
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.instance import Instance
-from duraflow.machine.step import Step, advance
+from duraflow.machine.chain import advance
+from duraflow.machine.step import Step
 from duraflow.results import NewInstance
 from duraflow.runtime.commands import drive_free, drive_machine
 from duraflow.runtime.engine import Engine

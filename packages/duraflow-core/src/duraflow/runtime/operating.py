@@ -8,12 +8,13 @@ from typing import Any
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import ConcurrencyConflict, EventRefused, InvalidArgument, Misuse
 from duraflow.instance import Instance
-from duraflow.machine.step import advance
+from duraflow.machine.chain import advance
 from duraflow.ports import Loaded
 from duraflow.results import FireResult
 from duraflow.runtime.commands import drive_machine
+from duraflow.runtime.deciding import begin, governing, result_of
 from duraflow.runtime.engine import Engine, Target
-from duraflow.runtime.firing import begin, governing, result_of, write
+from duraflow.runtime.firing import write
 from duraflow.runtime.work import Work
 from duraflow.writes import Applied, SetDue, Writes
 

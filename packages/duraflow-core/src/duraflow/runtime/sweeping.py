@@ -20,13 +20,14 @@ from duraflow.definition.resolve import Candidate, Timer
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import DuraflowError, InvalidArgument, StoreUnavailable
 from duraflow.instance import ArmedTimer, Blocker, Instance
+from duraflow.machine.chain import advance
 from duraflow.machine.guards import choose
-from duraflow.machine.step import Step, advance
+from duraflow.machine.step import Step
 from duraflow.ports import DueInstance
 from duraflow.results import SweepResult
 from duraflow.runtime.commands import drive_free, drive_machine
+from duraflow.runtime.deciding import begin, governing
 from duraflow.runtime.engine import Engine
-from duraflow.runtime.firing import begin, governing
 from duraflow.runtime.notices import notices_of
 from duraflow.runtime.work import Work
 from duraflow.texts import clean

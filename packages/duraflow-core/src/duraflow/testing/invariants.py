@@ -24,7 +24,7 @@ from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.fold import Folded, fold
 from duraflow.instance import HistoryEntry, Instance
-from duraflow.machine.step import AUTO
+from duraflow.machine.chain import AUTO
 from duraflow.ports import Persistence
 from duraflow.queries import InstanceQuery
 from duraflow.runtime.aio import AsyncRuntime
