@@ -81,8 +81,10 @@ def utc(value: datetime) -> datetime:
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
-def instance_to_record(instance: Instance, codec: Codec, *, context: bool = True) -> Record:
-    """The row of an instance; without `context` that column is None, for a store that leaves it as it is."""
+def instance_to_record(
+    instance: Instance, codec: Codec, *, context: bool = True, metadata: bool = True
+) -> Record:
+    """The row of an instance; without `context` or `metadata` that column is None: the store leaves it as it is."""
     return {
         "id": instance.id,
         "namespace": instance.namespace,
@@ -93,7 +95,7 @@ def instance_to_record(instance: Instance, codec: Codec, *, context: bool = True
         "outcome": instance.outcome,
         "version": instance.version,
         "context": codec.encode(instance.context, path="context") if context else None,
-        "metadata": codec.encode(instance.metadata, path="metadata") if instance.metadata else "{}",
+        "metadata": _metadata_to_text(instance.metadata, codec) if metadata else None,
         "timers": timers_to_text(instance.timers) if instance.timers else None,
         "continuation": _continuation_to_text(instance.continuation, codec),
         "created_at": instance.created_at,
@@ -105,6 +107,10 @@ def instance_to_record(instance: Instance, codec: Codec, *, context: bool = True
         "lease_token": instance.lease_token,
         "waiting_events": instance.waiting_events,
     }
+
+
+def _metadata_to_text(metadata: Mapping[str, Any], codec: Codec) -> str:
+    return codec.encode(metadata, path="metadata") if metadata else "{}"
 
 
 def _shared(text: str) -> str:

@@ -141,6 +141,14 @@ class PgDatabase:
         finally:
             await self.connections.release(raw)
 
+    async def run_alone(self, statement: bytes, parameters: Parameters) -> list[Row]:
+        """One statement on a connection from the pool: `lent` without the cost of a context manager."""
+        raw = await self.acquire()
+        try:
+            return await self.connections.run(raw, statement, parameters)
+        finally:
+            await self.connections.release(raw)
+
     async def fetch(self, unit: UnitOfWork | None, statement: bytes, parameters: Parameters) -> list[Row]:
         """Run a statement in the unit, or by itself.
 
@@ -150,8 +158,7 @@ class PgDatabase:
         try:
             if unit is not None:
                 return await unit.fetch(statement, parameters)  # type: ignore[attr-defined, no-any-return]  # a PgUnit
-            async with self.lent() as raw:
-                return await self.connections.run(raw, statement, parameters)
+            return await self.run_alone(statement, parameters)
         except psycopg.Error as error:
             if is_broken(error):
                 await self.connections.check()

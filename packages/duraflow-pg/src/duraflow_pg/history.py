@@ -37,8 +37,10 @@ VALUES = (
 
 def entry_parameters(record: Mapping[str, object]) -> dict[str, object]:
     """A history record under the names of `VALUES`: what instances have too is called `entry_…`."""
-    renamed = ("definition_version", "outcome", "timers", "metadata")
-    return {f"entry_{name}" if name in renamed else name: value for name, value in record.items()}
+    parameters = dict(record)
+    for name in ("definition_version", "outcome", "timers", "metadata"):
+        parameters[f"entry_{name}"] = parameters.pop(name)
+    return parameters
 
 
 @attrs.frozen(eq=False)

@@ -84,7 +84,7 @@ def one_move(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Paramet
     """The statement's name and the parameters for one move with one entry."""
     before, after, entry = writes.before, writes.after, writes.entries[0]
     assert before is not None
-    record = instance_to_record(after, codec, context=context_changed(writes))
+    record = instance_to_record(after, codec, context=context_changed(writes), metadata=False)
     parameters = entry_parameters(entry_to_record(entry, codec))
     parameters.update(record)
     parameters["namespace"] = namespace
@@ -278,7 +278,7 @@ _ENTRY_ARRAYS: Mapping[str, _Array] = {
 
 def many(batch: Sequence[Writes], codec: Codec, namespace: str, *, new: bool) -> tuple[str, Parameters]:
     """The statement's name and the parameters for a batch of moves, or of creations, of different instances."""
-    records = [instance_to_record(w.after, codec, context=context_changed(w)) for w in batch]
+    records = [instance_to_record(w.after, codec, context=context_changed(w), metadata=new) for w in batch]
     arrays = {**_MOVE_ARRAYS, **(_CREATE_ONLY if new else _MOVE_ONLY)}
     entries = [
         entry_to_record(entry, codec, metadata=record["metadata"])

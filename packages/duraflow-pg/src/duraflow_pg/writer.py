@@ -118,6 +118,8 @@ class PgWriter:
 
     def _grouped(self, writes: Sequence[Writes]) -> list[list[int]]:
         """Which writes go into one statement: creations together, moves together, an instance once in each."""
+        if len(writes) == 1:
+            return [[0]]
         groups: list[tuple[bool, set[object], list[int]]] = []
         for index, one in enumerate(writes):
             alone = not one.entries or isinstance(one.due, NudgeDue)
@@ -164,8 +166,7 @@ class PgWriter:
         name, parameters = self._statement([writes[index] for index in group])
         database = self._database
         try:
-            async with database.lent() as raw:
-                rows = await database.connections.run(raw, self._sql_alone[name], parameters)
+            rows = await database.run_alone(self._sql_alone[name], parameters)
         except psycopg.Error as error:
             if not is_broken(error):
                 raise translated(error, schema=database.schema) from error

@@ -58,7 +58,7 @@ async def fire_due_timers(engine: Engine, limit: int) -> SweepResult:
     while (left := limit - tally.total() + tally["skipped"]) > 0:
         size = min(left, BATCH)
         batch = await engine.retrying(partial(_sweep_batch, engine, size, frozenset(done)))
-        done.update(batch.claimed)
+        done.update(instance_id for instance_id in batch.claimed if instance_id not in batch.settled)
         tally.update(batch.fates)
         for instance_id in batch.alone:
             tally[await _sweep_alone(engine, instance_id)] += 1
@@ -74,11 +74,13 @@ class Batch:
     Attributes:
         fates: of those written together.
         alone: those that must be done in transactions of their own; they are no longer locked.
+        settled: those that have nothing due any more, so that the next claim need not be told to pass them over.
     """
 
     claimed: tuple[UUID, ...]
     fates: tuple[Fate, ...]
     alone: tuple[UUID, ...]
+    settled: frozenset[UUID] = frozenset()
 
 
 async def _sweep_batch(engine: Engine, limit: int, done: frozenset[UUID]) -> Batch:
@@ -96,7 +98,13 @@ async def _sweep_batch(engine: Engine, limit: int, done: frozenset[UUID]) -> Bat
                     alone.append(one.loaded.instance.id)
                 else:
                     swept.append(found)
-            return Batch(claimed, await _write_together(engine, work, swept), tuple(alone))
+            fates = await _write_together(engine, work, swept)
+            settled = frozenset(
+                one.writes.after.id
+                for one, fate in zip(swept, fates, strict=True)
+                if fate != "skipped" and one.writes is not None and isinstance(one.writes.due, ClearDue)
+            )
+            return Batch(claimed, fates, tuple(alone), settled)
     except DuraflowError as error:
         if not swept or (isinstance(error, StoreUnavailable) and error.retryable):
             raise
