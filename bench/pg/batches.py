@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 from psycopg import sql
+from psycopg_pool import AsyncConnectionPool
 
 from bench.figures import Figure
 from bench.pg.byhand import BATCH, NAMESPACE, OPENING, BlockingHand, Hand, fresh_ids, versions
-from bench.pg.moves import by_hand, repeat
+from bench.pg.moves import by_hand, opened_pool, repeat
 from bench.pg.stage import Loop, Stage, async_persistence, blocking, on_asyncio, seeded
 from bench.process import CONTEXT, METADATA, PAYLOAD
 from bench.rounds import Effort, Run, compare, timed
@@ -32,26 +33,29 @@ def figures(stage: Stage, effort: Effort) -> Iterator[Figure]:
     schema = stage.schema("batches")
     count = max(2, effort.scaled(TICKETS // BATCH)) * BATCH
     with blocking(stage, schema) as (runtime, _), by_hand(stage, schema) as hand, Loop() as loop:
-        mine, read, unread, others = (seeded(runtime, count) for _ in range(4))
+        mine, read, unread, others, last = (seeded(runtime, count) for _ in range(5))
         stage.settle(schema)
         ours, reference = compare([_creating(runtime), _creating_by_hand(hand)], slow)
         yield Figure.of_rates("create_many by 100, one instance", ours / BATCH, reference / BATCH, 0.6)
-        with on_asyncio(loop, async_persistence(stage, schema)) as asynchronous:
-            ours, awaited, reference, strict = compare(
+        with (
+            on_asyncio(loop, async_persistence(stage, schema)) as asynchronous,
+            opened_pool(loop, stage) as pool,
+        ):
+            ours, reference, strict, awaited, awaited_reference = compare(
                 [
                     _firing(runtime, mine),
-                    _async_firing(loop, asynchronous, others),
                     _firing_by_hand(hand, read, reading=True),
                     _firing_by_hand(hand, unread, reading=False),
+                    _async_firing(loop, asynchronous, others),
+                    _async_firing_by_hand(loop, pool, hand.hand, last),
                 ],
                 slow,
             )
         name = "fire_many by 100, one move"
         yield Figure.of_rates(f"{name}, beside read and unnest", ours / BATCH, reference / BATCH, 0.6)
         yield Figure.of_rates(f"{name}, beside unnest alone", ours / BATCH, strict / BATCH)
-        yield Figure.of_rates(
-            f"{name}, asyncio, beside read and unnest", awaited / BATCH, reference / BATCH, 0.6
-        )
+        name = f"{name}, asyncio, beside read and unnest"
+        yield Figure.of_rates(name, awaited / BATCH, awaited_reference / BATCH, 0.6)
         yield _sweeping(stage, runtime, hand, effort)
 
 
@@ -98,27 +102,48 @@ def _async_firing(loop: Loop, runtime: AsyncRuntime, ids: Sequence[UUID]) -> Run
     return lambda count: loop.run(fire(count))
 
 
-def _firing_by_hand(hand: BlockingHand, ids: Sequence[UUID], *, reading: bool) -> Run:
+Turn = tuple[tuple[bytes, dict[str, Any]], dict[str, Any]]
+
+
+def _turns_by_hand(hand: Hand, ids: Sequence[UUID]) -> Iterator[Turn]:
+    """The statement and parameters of batch after batch, and those of the read before it."""
     made = {
         event: {
-            batch[0]: hand.hand.moves(state, event, batch)
+            batch[0]: hand.moves(state, event, batch)
             for _, batch, _ in itertools.islice(_batches(ids), len(ids) // BATCH)
         }
         for event, state in (("assign", "open"), ("release", "assigned"))
     }
-    batches = _batches(ids)
-
-    def one() -> None:
-        turn, batch, event = next(batches)
+    for turn, batch, event in _batches(ids):
         statement, parameters = made[event][batch[0]]
         parameters["expected"] = versions(turn + 1)
         parameters["version"] = parameters["e_seq"] = versions(turn + 2)
+        yield (statement, parameters), {"ids": parameters["id"], "namespace": NAMESPACE, "clock": None}
+
+
+def _firing_by_hand(hand: BlockingHand, ids: Sequence[UUID], *, reading: bool) -> Run:
+    turns = _turns_by_hand(hand.hand, ids)
+
+    def one() -> None:
+        move, key = next(turns)
         if reading:
-            key = {"ids": parameters["id"], "namespace": NAMESPACE, "clock": None}
             assert len(hand.run(hand.hand.sql["get many"], key)) == BATCH
-        assert len(hand.run(statement, parameters)) == BATCH
+        assert len(hand.run(*move)) == BATCH
 
     return repeat(one)
+
+
+def _async_firing_by_hand(loop: Loop, pool: AsyncConnectionPool[Any], hand: Hand, ids: Sequence[UUID]) -> Run:
+    turns = _turns_by_hand(hand, ids)
+
+    async def fire(count: int) -> None:
+        for move, key in itertools.islice(turns, count):
+            for statement, parameters in ((hand.sql["get many"], key), move):
+                async with pool.connection() as connection:
+                    cursor = await connection.execute(statement, parameters, prepare=True, binary=True)
+                    assert len(await cursor.fetchall()) == BATCH
+
+    return lambda count: loop.run(fire(count))
 
 
 # --- timers -------------------------------------------------------------------------------------------------------
