@@ -24,7 +24,7 @@ class Seen:
     """What went over the wire while it was watched.
 
     Attributes:
-        trips: how often the client spoke after the server had: what a distant server would be waited for.
+        trips: how often the client spoke after the server had ended: how often a distant server would be waited for.
         statements: every statement executed, in order, without white space at the ends.
         connected: how many connections were opened.
     """
@@ -53,7 +53,7 @@ class _Session:
     prepared: dict[bytes, str] = attrs.field(factory=dict)
     buffer: bytes = b""
     started: bool = False
-    server_spoke: bool = True
+    server_ended: bool = True
     waiting: int = 0
     doomed: bool = False
     back: bytes = b""
@@ -180,8 +180,8 @@ class Wire:
         self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while data := await reader.read(65536):
-            if session.server_spoke:
-                session.server_spoke = False
+            if session.server_ended:
+                session.server_ended = False
                 self._seen.trips += session.started
             self._read_messages(session, data)
             writer.write(data)
@@ -192,15 +192,16 @@ class Wire:
         self, session: _Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while data := await reader.read(65536):
-            session.server_spoke = True
+            readies = _readies(session, data)
+            session.waiting -= readies
             if session.doomed:
                 # The answer is swallowed; when the server is ready for more, what it did is done.
-                session.waiting -= _readies(session, data)
                 if session.waiting <= 0:
                     self.cuts_made += 1
                     raise _Broken
                 continue
-            session.waiting -= _readies(session, data)
+            # Not at its first word: it may begin to answer while the client is still speaking.
+            session.server_ended = session.server_ended or (readies > 0 and session.waiting <= 0)
             writer.write(data)
             await writer.drain()
         raise _Broken
