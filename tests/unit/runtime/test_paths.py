@@ -245,7 +245,6 @@ async def test_reads_are_tried_again(world: World) -> None:
             lambda: runtime.count(),
             lambda: runtime.history(created.id),
             lambda: runtime.explain(created.id),
-            lambda: runtime.fire_many([Firing(created.id, "go")]),
         ):
             failures[:] = [AGAIN, AGAIN]
             assert await read()
@@ -253,6 +252,13 @@ async def test_reads_are_tried_again(world: World) -> None:
             with pytest.raises(StoreUnavailable):
                 await read()
             failures.clear()
+        failures[:] = [AGAIN, AGAIN, AGAIN, AGAIN, AGAIN, AGAIN]
+        (answer,) = await runtime.fire_many([Firing(created.id, "go")])
+        assert isinstance(answer, Unfired)
+        assert answer.error is AGAIN
+        failures[:] = [AGAIN, AGAIN]
+        (answer,) = await runtime.fire_many([Firing(created.id, "go")])
+        assert answer.ok
 
 
 async def test_only_the_outermost_step_may_take_the_commit_along(world: World) -> None:

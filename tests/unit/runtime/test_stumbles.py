@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from duraflow import InvalidArgument, NotSupported, Runtime, State, Transition, Workflow
+from duraflow import (
+    CommandContext,
+    Firing,
+    InvalidArgument,
+    NotSupported,
+    Runtime,
+    State,
+    Transition,
+    Unfired,
+    Workflow,
+)
 from duraflow.memory import InMemoryPersistence
 
 
@@ -63,3 +74,38 @@ def test_a_bound_is_a_number() -> None:
         InvalidArgument, match="max_automatic_moves: '3' is not a whole number from 1 to 1000"
     ):
         Runtime(workflows=[_DOOR], persistence=InMemoryPersistence(), max_automatic_moves="3")  # type: ignore[arg-type]
+
+
+def test_what_one_of_many_raises_is_its_own_answer() -> None:
+    """The others of a batch are committed by then: their answers are not lost to an exception."""
+
+    def fails(ctx: CommandContext) -> None:
+        raise ZeroDivisionError("by the command")
+
+    def never(context: Mapping[str, Any]) -> bool:
+        raise LookupError("by the guard")
+
+    batch = Workflow(
+        name="batch",
+        initial="a",
+        states=[
+            State(
+                "a",
+                [
+                    Transition("go", target="b"),
+                    Transition("work", target="b", commands=[fails]),
+                    Transition("ask", target="b", guard=never),
+                ],
+            ),
+            State("b", final=True),
+        ],
+    )
+    with Runtime(workflows=[batch], persistence=InMemoryPersistence()) as runtime:
+        one, two, three, four = (runtime.create(batch) for _ in range(4))
+        answers = runtime.fire_many(
+            [Firing(one, "go"), Firing(two, "work"), Firing(three, "ask"), Firing(four, "go")]
+        )
+        assert [answer.ok for answer in answers] == [True, False, False, True]
+        errors = [answer.error for answer in answers if isinstance(answer, Unfired)]
+        assert [type(error) for error in errors] == [ZeroDivisionError, LookupError]
+        assert [runtime.get(each).state for each in (one, two, three, four)] == ["b", "a", "a", "b"]

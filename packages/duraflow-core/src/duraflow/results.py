@@ -11,7 +11,7 @@ import attrs
 
 from duraflow.definition.values import EMPTY
 from duraflow.definition.workflow import Workflow
-from duraflow.errors import DuraflowError, Rejected
+from duraflow.errors import Rejected
 from duraflow.instance import Blocker, CommandResult, HistoryEntry, Instance
 
 FireStatus = Literal["success", "failure", "rejected", "continuing"]
@@ -60,12 +60,17 @@ class FireResult:
 
 @attrs.frozen
 class Unfired:
-    """An event that did nothing, as a value: what `try_fire` and `fire_many` give in place of raising."""
+    """An event that did nothing, as a value: what `try_fire` and `fire_many` give in place of raising.
 
-    error: DuraflowError
+    Attributes:
+        error: a `DuraflowError`; from `fire_many` also what a guard or command raised.
+    """
+
+    error: Exception
 
     @property
     def ok(self) -> bool:
+        """False: it did nothing."""
         return False
 
     def or_raise(self) -> FireResult:

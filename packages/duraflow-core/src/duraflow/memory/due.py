@@ -38,6 +38,9 @@ class InMemoryDueStore:
                 row = view.find(namespace, instance_id)
                 if (
                     row is not None
+                    # Continuations and leased work are a worker's.
+                    and row["continuation"] is None
+                    and row["lease_token"] is None
                     and instance_id not in excluded
                     and self._access.database.locks.take(transaction, instance_id)
                 ):

@@ -19,7 +19,6 @@ from duraflow.definition.workflow import Workflow
 from duraflow.errors import (
     AlreadyExists,
     CommandFailed,
-    DuraflowError,
     EventRefused,
     InstanceNotFound,
     InvalidArgument,
@@ -413,7 +412,7 @@ class _Replay:
         case: _Case,
         event: LogEvent,
         fire: Fire,
-        error: DuraflowError,
+        error: Exception,
         before: str | None,
     ) -> None:
         if not isinstance(error, EventRefused):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from duraflow.errors import StoreUnavailable
 from duraflow.machine.step import Step
 from duraflow.ports import Key
 from duraflow.results import FireResult, Firing, Unfired
@@ -61,13 +62,25 @@ async def _fire_group(
     for index, request in group:
         free = engine.locking == "auto" and request.event in engine.definitions.lock_free and work is None
         (together if free else alone).append((index, request))
+    # Others of the batch are committed already when one raises, so each has its own answer; in a transaction of the
+    # caller's nothing is yet, and what a guard or command raises ends it as a whole.
+    caught = (Exception,) if work is None else FIRE_ERRORS
     if together:
-        alone += await _fire_together(engine, together, results)
+        try:
+            alone += await _fire_together(engine, together, results)
+        except StoreUnavailable as error:
+            results.update((index, Unfired(error)) for index, _ in together if index not in results)
+    away: StoreUnavailable | None = None
     for index, request in sorted(alone, key=lambda item: item[0]):
+        if away is not None:
+            results[index] = Unfired(away)
+            continue
         try:
             results[index] = await fire_locked_in(engine, work, request)
-        except FIRE_ERRORS as error:
+        except caught as error:
             results[index] = Unfired(error)
+            if isinstance(error, StoreUnavailable) and error.retryable:
+                away = error  # it was tried for a while; the rest would only wait as long each
 
 
 async def _fire_together(
@@ -92,7 +105,7 @@ async def _fire_together(
             seen.add(found.instance.id)
             decided = decide(engine, request, found)
             ready.append((index, request, decided, *finish_free(engine, decided, request.event)))
-        except FIRE_ERRORS as error:
+        except Exception as error:  # noqa: BLE001  # a guard raises anything; it is this one's answer
             results[index] = Unfired(error)
     if not ready:
         return alone

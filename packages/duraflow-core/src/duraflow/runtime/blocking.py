@@ -132,8 +132,9 @@ class Calls:
         return drive(firing.try_fire(self._engine, self._work, target, event, payload, trigger, subject))
 
     def fire_many(self, firings: Iterable[Firing], /) -> tuple[FireResult | Unfired, ...]:
-        """Fire many events, each for itself: one that is refused stops no other. Answers come in the order given.
+        """Fire many events, each for itself: whatever one runs into is its own answer, and stops no other.
 
+        Answers come in the order given; events for one instance are fired in that order.
         Command-free events for different instances are read by one query and written by one statement.
         """
         return drive(batches.fire_many(self._engine, self._work, tuple(firings)))
