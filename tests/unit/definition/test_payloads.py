@@ -675,22 +675,23 @@ def test_items_of_a_set_must_be_hashable() -> None:
         )
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement `type` is new in Python 3.12")
-def test_type_aliases_are_looked_through() -> None:
-    """`type Name = …` is what it stands for; one that contains itself cannot be described."""
-    place: dict[str, Any] = {}
-    exec("type Names = list[str]\ntype Json = list[Json] | str", place)  # no syntax of Python 3.11
+if sys.version_info >= (3, 12):  # the statement `type` is new there: before, there is nothing to look through
 
-    @attrs.frozen
-    class Aliased:
-        value: Any
+    def test_type_aliases_are_looked_through() -> None:
+        """`type Name = …` is what it stands for; one that contains itself cannot be described."""
+        place: dict[str, Any] = {}
+        exec("type Names = list[str]\ntype Json = list[Json] | str", place)  # no syntax of Python 3.11
 
-    Aliased.__annotations__["value"] = place["Names"]
-    assert of(Aliased).describe() == {"object": {"value": {"list": "str"}}}
-    Aliased.__annotations__["value"] = place["Json"]
-    found = payload_type(Aliased)
-    assert isinstance(found, UnusablePayload)
-    assert found.problem == ".value[]: the type Json contains itself; use Any for the inner part"
+        @attrs.frozen
+        class Aliased:
+            value: Any
+
+        Aliased.__annotations__["value"] = place["Names"]
+        assert of(Aliased).describe() == {"object": {"value": {"list": "str"}}}
+        Aliased.__annotations__["value"] = place["Json"]
+        found = payload_type(Aliased)
+        assert isinstance(found, UnusablePayload)
+        assert found.problem == ".value[]: the type Json contains itself; use Any for the inner part"
 
 
 def test_an_attribute_that_was_never_set_is_a_misfit() -> None:
