@@ -19,8 +19,6 @@ _WITHOUT_REASON = {
     # written before reasons were asked for; the pages say around the block what it is
     "docs/contributing.md": "test functions, which pytest calls with fixtures",
 }
-# Being written; remove a page here when it is there.
-_COMING = {f"docs/{name}.md" for name in ("performance",)}
 _PROGRAMS = {"cd", "curl", "dbmate", "docker", "export", "git", "mv", "pip", "psql", "test"}
 
 
@@ -82,8 +80,6 @@ def test_links_lead_somewhere(found: Page) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (found.path.parent / path).resolve() if path else found.path
-        if str(target.relative_to(ROOT)) in _COMING and not target.exists():
-            continue
         assert target.exists(), f"{found.name}: {link} leads nowhere"
         if anchor and target.suffix == ".md":
             assert anchor in Page.read(target).anchors, f"{found.name}: there is no heading for {link}"
