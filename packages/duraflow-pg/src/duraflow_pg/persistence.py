@@ -147,7 +147,8 @@ class PgPersistence(Persistence):
 
     Attributes:
         pool: its connections may have any settings; they are put into autocommit while they are lent, and back.
-            A pool of our own (`from_dsn`) is replaced by a new one when a closed runtime is started again.
+            When a closed runtime is started again on a pool of our own (`from_dsn`), a new one takes its place, which
+            is then `database.connections.pool`.
         schema: where the tables are.
         namespace: which part of them is seen.
         timeouts: limits that the server keeps for transactions of ours.

@@ -153,9 +153,12 @@ class PgWriter:
         for group in self._grouped(writes):
             try:
                 found = await self._commit_group(writes, group)
-            except DuraflowError as error:
+            except StoreUnavailable as error:
+                # No connection was to be had: it would be the same for each, after as long a wait each.
+                found = dict.fromkeys(group, Failed(error))
+            except (psycopg.Error, DuraflowError) as error:
                 if len(group) == 1:
-                    found = {group[0]: Failed(error)}
+                    found = {group[0]: Failed(self._as_told(error))}
                 else:
                     # The statement failed as a whole: each member is tried by itself.
                     found = {index: (await self.write_alone([writes[index]]))[0] for index in group}
@@ -169,9 +172,28 @@ class PgWriter:
             rows = await database.run_alone(self._sql_alone[name], parameters)
         except psycopg.Error as error:
             if not is_broken(error):
-                raise translated(error, schema=database.schema) from error
-            return {index: await self._looked_up(writes[index], error) for index in group}
+                raise
+            return await self._look_all_up(writes, group, error)
         return await self._answers(None, writes, group, rows)
+
+    def _as_told(self, error: psycopg.Error | DuraflowError) -> DuraflowError:
+        if isinstance(error, DuraflowError):
+            return error
+        told = translated(error, schema=self._database.schema)
+        told.__cause__ = error
+        return told
+
+    async def _look_all_up(
+        self, writes: Sequence[Writes], group: Sequence[int], error: psycopg.Error
+    ) -> dict[int, Answer]:
+        """Look each up, because a batch passes over what someone else holds; not on after the server is gone."""
+        found: dict[int, Answer] = {}
+        gone: Failed | None = None
+        for index in group:
+            found[index] = answer = gone or await self._looked_up(writes[index], error)
+            if isinstance(answer, Failed) and getattr(answer.error, "outcome", "") == "unknown":
+                gone = answer
+        return found
 
     async def _looked_up(self, writes: Writes, error: psycopg.Error) -> Answer:
         """Whether a write whose answer was lost has taken effect."""
