@@ -145,7 +145,7 @@ def _ports() -> Iterator[Any]:
     for value in vars(duraflow.ports).values():
         if (
             inspect.isclass(value)
-            and value.__module__ == "duraflow.ports"
+            and value.__module__.startswith("duraflow.ports")
             and value is not duraflow.Persistence
         ):
             yield value

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,7 +13,17 @@ import pytest
 import duraflow
 from duraflow.runtime import aio, blocking
 
+GROUPS = ("moving", "asking", "seeing", "versioning", "feeding", "keeping", "doctoring")
+
+
+def _group(package: ModuleType, name: str, prefix: str) -> type:
+    module = importlib.import_module(f"{package.__name__}.{name}")
+    found: type = getattr(module, f"{prefix}{name.capitalize()}")
+    return found
+
+
 PAIRS = [
+    *((_group(blocking, name, ""), _group(aio, name, "Async")) for name in GROUPS),
     (blocking.Calls, aio.AsyncCalls),
     (blocking.Runtime, aio.AsyncRuntime),
     (blocking.BoundRuntime, aio.AsyncBoundRuntime),

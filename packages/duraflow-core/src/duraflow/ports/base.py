@@ -1,12 +1,4 @@
-"""What does the core need from the outside world?
-
-Ports are small Protocols. `InstanceStore`, `HistoryStore` and `TransactionRunner` are all that an adapter author must
-write; the others add abilities, and an operation that needs a missing one raises `NotSupported`.
-
-Every store method takes the unit of work it belongs to as its first argument: with `None` it works on its own, seeing
-committed data only, and commits by itself. Stores keep no state between calls, so that one store serves all threads
-and tasks, and any one port can be replaced with `attrs.evolve`.
-"""
+"""What must every store do: keep instances and their history, in transactions; and what do timers need?"""
 
 from __future__ import annotations
 
@@ -292,24 +284,3 @@ class Lifecycle(Protocol):
     async def health(self) -> Health:
         """How things are; problems are told, not raised."""
         ...
-
-
-@attrs.frozen(kw_only=True)
-class Persistence:
-    """The ports of one store, by name. Replace one with `attrs.evolve(persistence, history=…)`.
-
-    Attributes:
-        namespace: which part of the store it works in; a label here, the stores are made for it.
-        writer: None builds one from the three base ports.
-        kind: which runtime it serves: `blocking`, `asyncio`, or `any`.
-    """
-
-    instances: InstanceStore
-    history: HistoryStore
-    transactions: TransactionRunner
-    writer: Writer | None = None
-    due: DueStore | None = None
-    definitions: DefinitionStore | None = None
-    lifecycle: Lifecycle | None = None
-    namespace: str = "default"
-    kind: str = "any"

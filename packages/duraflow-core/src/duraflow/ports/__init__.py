@@ -1,0 +1,49 @@
+"""What does the core need from the outside world?
+
+Ports are small Protocols. `InstanceStore`, `HistoryStore` and `TransactionRunner` are all that an adapter author must
+write; the others add abilities, and an operation that needs a missing one raises `NotSupported`.
+
+Every store method takes the unit of work it belongs to as its first argument: with `None` it works on its own, seeing
+committed data only, and commits by itself. Stores keep no state between calls, so that one store serves all threads
+and tasks, and any one port can be replaced with `attrs.evolve`.
+"""
+
+from duraflow.ports.base import (
+    Clock,
+    DefinitionStore,
+    DueInstance,
+    DueStore,
+    Environment,
+    HistoryStore,
+    Ids,
+    InstanceStore,
+    Key,
+    Lifecycle,
+    Loaded,
+    Lock,
+    TransactionRunner,
+    UnitOfWork,
+    Waits,
+    Writer,
+)
+from duraflow.ports.persistence import Persistence
+
+__all__ = [
+    "Clock",
+    "DefinitionStore",
+    "DueInstance",
+    "DueStore",
+    "Environment",
+    "HistoryStore",
+    "Ids",
+    "InstanceStore",
+    "Key",
+    "Lifecycle",
+    "Loaded",
+    "Lock",
+    "Persistence",
+    "TransactionRunner",
+    "UnitOfWork",
+    "Waits",
+    "Writer",
+]

@@ -1,0 +1,36 @@
+"""Which ports does one store offer?"""
+
+from __future__ import annotations
+
+import attrs
+
+from duraflow.ports.base import (
+    DefinitionStore,
+    DueStore,
+    HistoryStore,
+    InstanceStore,
+    Lifecycle,
+    TransactionRunner,
+    Writer,
+)
+
+
+@attrs.frozen(kw_only=True)
+class Persistence:
+    """The ports of one store, by name. Replace one with `attrs.evolve(persistence, history=…)`.
+
+    Attributes:
+        namespace: which part of the store it works in; a label here, the stores are made for it.
+        writer: None builds one from the three base ports.
+        kind: which runtime it serves: `blocking`, `asyncio`, or `any`.
+    """
+
+    instances: InstanceStore
+    history: HistoryStore
+    transactions: TransactionRunner
+    writer: Writer | None = None
+    due: DueStore | None = None
+    definitions: DefinitionStore | None = None
+    lifecycle: Lifecycle | None = None
+    namespace: str = "default"
+    kind: str = "any"
