@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import attrs
 
@@ -66,6 +68,40 @@ DueChange = SetDue | ClearDue | NudgeDue
 
 
 @attrs.frozen
+class Receipt:
+    """What became of a request that carried a key: which history entries it left, from which its result is rebuilt.
+
+    Attributes:
+        workflow: of a creation, whose key is unique per namespace and workflow; None of an event, unique per instance.
+        fingerprint: what the request was, by part, in short; None when the caller opted out.
+        result: what of the result the history does not say.
+        expires_at: from when on retention may take it out; None: with its instance.
+    """
+
+    instance_id: UUID
+    key: str
+    first_seq: int
+    last_seq: int
+    created_at: datetime
+    workflow: str | None = None
+    fingerprint: Mapping[str, str] | None = None
+    result: Mapping[str, Any] = EMPTY
+    expires_at: datetime | None = None
+
+
+@attrs.frozen
+class Emitted:
+    """One message that a move leaves in the outbox; `ordinal` counts those of the same history entry from 0."""
+
+    id: UUID
+    instance_id: UUID
+    seq: int
+    ordinal: int
+    topic: str
+    payload: Any = None
+
+
+@attrs.frozen
 class Writes:
     """Everything that one step writes, as a value. It takes effect as a whole or not at all.
 
@@ -74,12 +110,16 @@ class Writes:
         after: the row as it is to be. With no entries it equals `before`, and only the due row changes.
         entries: in order, `seq` following on `before.version`.
         due: None leaves due work as it is.
+        receipt: of the request that asked for it, if it carried a key.
+        messages: for the outbox, in order.
     """
 
     before: Instance | None
     after: Instance
     entries: tuple[HistoryEntry, ...]
     due: DueChange | None = None
+    receipt: Receipt | None = None
+    messages: tuple[Emitted, ...] = ()
 
 
 @attrs.frozen

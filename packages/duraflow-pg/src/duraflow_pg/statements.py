@@ -16,16 +16,28 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameters = Mapping[str, Any]
 
+TABLES = (
+    "instances",
+    "history",
+    "definitions",
+    "due",
+    "receipts",
+    "outbox",
+    "outbox_handlers",
+    "outbox_held",
+)
+"""Our tables, without the `workflow_` before each."""
+
 
 def compiled(template: LiteralString, schema: str, **parts: LiteralString) -> bytes:
-    """A statement with qualified table names in place of `{instances}`, `{history}`, `{definitions}`, `{due}`.
+    """A statement with qualified table names in place of `{instances}`, `{history}` and the others of `TABLES`.
 
     Names are quoted identifiers in the text itself, never left to `search_path`. `parts` are pieces of SQL.
     """
     # Not `sql.Identifier`, which leaves a percent sign in a name to be taken for a placeholder.
     names: dict[str, sql.Composable] = {
         short: sql.SQL(f"{quote_in_query(schema)}.workflow_{short}")
-        for short in ("instances", "history", "definitions", "due")
+        for short in TABLES
     }
     pieces = {name: sql.SQL(piece).format(**names) for name, piece in parts.items()}
     return sql.SQL(template).format(**names, **pieces).as_bytes(None)

@@ -30,6 +30,20 @@ EXPECTED_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "instance_id", "namespace", "queue", "due_at", "rank", "lease_token", "lease_until", "errors", "crashes",
             "wakes", "retries", "parked_at", "error",
         ),
+        "workflow_receipts": (
+            "instance_id", "namespace", "workflow", "key", "fingerprint", "first_seq", "last_seq", "result",
+            "created_at", "expires_at",
+        ),
+        "workflow_outbox": (
+            "id", "namespace", "instance_id", "seq", "ordinal", "topic", "payload", "position",
+        ),
+        "workflow_outbox_handlers": (
+            "namespace", "handler", "position", "instance_id", "seq", "ordinal", "lease_token", "lease_until",
+            "delivered", "updated_at",
+        ),
+        "workflow_outbox_held": (
+            "namespace", "handler", "instance_id", "seq", "ordinal", "attempts", "next_at", "parked_at", "error",
+        ),
     }
 )  # fmt: skip
 """Every table and its columns, in the order of the migrations. A test holds it to them."""
