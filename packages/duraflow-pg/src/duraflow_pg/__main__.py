@@ -13,21 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duraflow.errors import DuraflowError, InvalidArgument, SchemaMismatch
-from duraflow_pg._dotenv import environment
-from duraflow_pg._dsn import read_dsn
 from duraflow_pg._psycopg import psycopg
+from duraflow_pg.places import DSN_VARIABLES, chosen_dsn, chosen_schema, environment
 from duraflow_pg.schema.applying import migrate
 from duraflow_pg.schema.checking import check_schema
 from duraflow_pg.schema.copying import FilesDiffer, copy_migrations
 from duraflow_pg.schema.generate import generate_migration_sql
-from duraflow_pg.schema.names import check_schema_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _DONE, _FAILED, _MISUSED = 0, 1, 2
-_SCHEMA_VARIABLE = "DURAFLOW_SCHEMA"
-_DSN_VARIABLES = ("DURAFLOW_DSN", "DATABASE_URL")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,16 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     variables = environment(Path(".env"))
     asked = _parser().parse_args(arguments)
     try:
-        schema = _schema(asked.schema, variables)
+        schema = chosen_schema(asked.schema, variables)
         match asked.command, getattr(asked, "subcommand", None):
             case "migrations", "copy":
                 return _copy(asked.directory, schema)
             case "migrations", "print":
                 return _print(schema, asked.uuid, down=asked.down)
             case "migrate", _:
-                return _migrate(_dsn(asked.dsn, variables), schema, asked.timeout)
+                return _migrate(chosen_dsn(asked.dsn, variables).conninfo, schema, asked.timeout)
             case _:
-                return _check(_dsn(asked.dsn, variables), schema)
+                return _check(chosen_dsn(asked.dsn, variables).conninfo, schema)
     except InvalidArgument as error:
         _complain(str(error))
         return _MISUSED
@@ -92,20 +88,6 @@ def _check(dsn: str, schema: str) -> int:
     check_schema(dsn, schema=schema)
     print(f"schema {schema!r} is up to date")
     return _DONE
-
-
-def _dsn(given: str | None, variables: Mapping[str, str]) -> str:
-    """The first DSN that is set: option, DURAFLOW_DSN, DATABASE_URL. Errors name where it came from."""
-    for source, dsn in [("--dsn", given), *((name, variables.get(name)) for name in _DSN_VARIABLES)]:
-        if dsn:
-            return read_dsn(dsn, argument=source).conninfo
-    raise InvalidArgument("--dsn", f"no database was named; give --dsn, or set {' or '.join(_DSN_VARIABLES)}")
-
-
-def _schema(given: str | None, variables: Mapping[str, str]) -> str:
-    if given is not None:
-        return check_schema_name(given, argument="--schema")
-    return check_schema_name(variables.get(_SCHEMA_VARIABLE) or "public", argument=_SCHEMA_VARIABLE)
 
 
 def _seconds(text: str) -> timedelta:
@@ -156,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (apply, check):
         command.add_argument(
             "--dsn",
-            help=f"the database (default: ${' or $'.join(_DSN_VARIABLES)}); a password is safer in a variable",
+            help=f"the database (default: ${' or $'.join(DSN_VARIABLES)}); a password is safer in a variable",
         )
     for command in (copy, show, apply, check):
         command.add_argument(
