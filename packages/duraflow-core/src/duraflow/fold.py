@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -46,12 +46,7 @@ def fold(entries: Iterable[HistoryEntry]) -> Folded:
     """
     folded: Folded | None = None
     for entry in entries:
-        expected = 1 if folded is None else folded.version + 1
-        if entry.seq != expected or (entry.kind == "created") is not (folded is None):
-            raise InvalidArgument(
-                "history",
-                f"entry {entry.seq} ({entry.kind}) stands where entry {expected} should: history has a gap",
-            )
+        _check_follows(entry, 0 if folded is None else folded.version)
         if folded is None:
             folded = Folded(
                 entry.to_state, 0, {}, entry.metadata or EMPTY, None, entry.definition_version, ()
@@ -68,3 +63,87 @@ def fold(entries: Iterable[HistoryEntry]) -> Folded:
     if folded is None:
         raise InvalidArgument("history", "there are no entries to fold")
     return folded
+
+
+def _check_follows(entry: HistoryEntry, version: int) -> None:
+    if entry.seq != version + 1 or (entry.kind == "created") is not (version == 0):
+        raise InvalidArgument(
+            "history",
+            f"entry {entry.seq} ({entry.kind}) stands where entry {version + 1} should: history has a gap",
+        )
+
+
+def snapshot_at(current: Instance, entries: Sequence[HistoryEntry]) -> Instance:
+    """The instance as it was right after the last of these entries, which are all of its first ones.
+
+    What history does not record is empty in it: lease_token, waiting_events and continuation.
+
+    Args:
+        current: the row at any later time, for what is fixed for life (id, namespace, workflow, ref, parent, root).
+
+    Raises:
+        InvalidArgument: there are none, they do not begin with the creation, or `seq` has a gap.
+    """
+    if not entries:
+        raise InvalidArgument("history", "there are no entries to fold")
+    return snapshot_after(unborn(current), entries)
+
+
+def unborn(current: Instance) -> Instance:
+    """An instance before its first entry (version 0), with only what is fixed for life: where folding it begins."""
+    return attrs.evolve(
+        current,
+        version=0,
+        context={},
+        metadata=EMPTY,
+        outcome=None,
+        finished_at=None,
+        timers=(),
+        lease_token=None,
+        waiting_events=False,
+        continuation=None,
+    )
+
+
+def snapshot_after(instance: Instance, entries: Iterable[HistoryEntry]) -> Instance:
+    """An instance after further entries, so that a long history can be folded page by page; begin with `unborn`.
+
+    Raises:
+        InvalidArgument: they do not follow on its version, or `seq` has a gap.
+    """
+    version, timers = instance.version, instance.timers
+    created_at, entered_at, metadata = instance.created_at, instance.entered_at, instance.metadata
+    context = dict(instance.context)
+    entry: HistoryEntry | None = None
+    for entry in entries:
+        _check_follows(entry, version)
+        version = entry.seq
+        if entry.kind == "created":
+            created_at, metadata = entry.at, entry.metadata or EMPTY
+        if entry.entered:
+            entered_at = entry.at
+        if entry.timers is not None:
+            timers = entry.timers
+        for key in entry.change.unset:
+            context.pop(key, None)
+        context.update(entry.change.set)
+    if entry is None:
+        return instance
+    return attrs.evolve(
+        instance,
+        definition_version=entry.definition_version,
+        state=entry.to_state,
+        version=version,
+        created_at=created_at,
+        updated_at=entry.at,
+        entered_at=entered_at,
+        context=context,
+        metadata=metadata,
+        outcome=entry.outcome,
+        # What is finished only an operator moves, who finishes it anew: so the last entry's time is the right one.
+        finished_at=entry.at if entry.outcome is not None else None,
+        timers=timers,
+        lease_token=None,
+        waiting_events=False,
+        continuation=None,
+    )
