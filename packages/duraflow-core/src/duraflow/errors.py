@@ -83,14 +83,21 @@ class DefinitionConflict(DuraflowError):
 
 @attrs.frozen
 class DefinitionNotFound(DuraflowError):
-    """The runtime has no definition for this workflow (and version). Pass it to `Runtime(workflows=[…])`."""
+    """The runtime has no definition for this workflow (and version). Pass it to `Runtime(workflows=[…])`.
+
+    Attributes:
+        problem: why the snapshot that the store keeps of this version cannot be used; empty if there is none.
+    """
 
     workflow: str
     version: int | None
     known: tuple[str, ...]
+    problem: str = ""
 
     def __str__(self) -> str:
         wanted = f"{self.workflow!r}" + (f" version {self.version}" if self.version is not None else "")
+        if self.problem:
+            return f"workflow {wanted} is not in `workflows=`, and its stored snapshot cannot be used: {self.problem}"
         known = ", ".join(self.known) or "none"
         return f"no definition of workflow {wanted} in this runtime (known: {known}); pass it in `workflows=`"
 
@@ -168,6 +175,36 @@ class Rejected(DuraflowError):
     def __str__(self) -> str:
         reasons = "; ".join(str(blocker) for blocker in self.result.blockers)
         return f"instance {self.result.instance.id}: {self.result.event!r} was rejected: {reasons}"
+
+
+@attrs.frozen
+class IdempotencyConflict(DuraflowError):
+    """The key was used before, for another request. Nothing was done; give each request a key of its own.
+
+    Attributes:
+        request: what carried the key, such as `'pay' at instance …`.
+        differs: what is not as it was the first time, such as `payload.amount`.
+    """
+
+    key: str
+    request: str
+    differs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the key {self.key!r} was used before for another request: {self.request} differs in "
+            f"{', '.join(self.differs)}; use one key for each request, and send a request again as it was"
+        )
+
+
+@attrs.frozen
+class KeyTaken(DuraflowError):
+    """A store says that there is a receipt for this key. Runtimes answer with what it says; callers never see this."""
+
+    detail: str
+
+    def __str__(self) -> str:
+        return f"a receipt is there already: {self.detail}"
 
 
 @attrs.frozen

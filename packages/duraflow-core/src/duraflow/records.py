@@ -25,7 +25,7 @@ from duraflow.instance import (
     HistoryEntry,
     Instance,
 )
-from duraflow.writes import TimerRetry
+from duraflow.writes import Emitted, Receipt, TimerRetry
 
 Record = dict[str, Any]
 
@@ -51,6 +51,20 @@ INSTANCE_COLUMNS = (
     "lease_token",
     "waiting_events",
 )
+
+RECEIPT_COLUMNS = (
+    "instance_id",
+    "workflow",
+    "key",
+    "fingerprint",
+    "first_seq",
+    "last_seq",
+    "result",
+    "created_at",
+    "expires_at",
+)
+
+MESSAGE_COLUMNS = ("id", "instance_id", "seq", "ordinal", "topic", "payload")
 
 ENTRY_COLUMNS = (
     "instance_id",
@@ -221,6 +235,62 @@ def entry_from_record(record: Mapping[str, Any], codec: Codec) -> HistoryEntry:
         change=NO_CHANGE if change is None else _change_from_text(change, codec),
         timers=None if timers is None else timers_from_text(timers),
         metadata=None if metadata is None else codec.decode(metadata),  # type: ignore[arg-type]  # likewise
+    )
+
+
+def receipt_to_record(receipt: Receipt, codec: Codec) -> Record:
+    """The row of a receipt, without its namespace."""
+    return {
+        "instance_id": receipt.instance_id,
+        "workflow": receipt.workflow,
+        "key": receipt.key,
+        "fingerprint": None if receipt.fingerprint is None else compact_json(receipt.fingerprint),
+        "first_seq": receipt.first_seq,
+        "last_seq": receipt.last_seq,
+        "result": codec.encode(receipt.result, path="result") if receipt.result else None,
+        "created_at": receipt.created_at,
+        "expires_at": receipt.expires_at,
+    }
+
+
+def receipt_from_record(record: Mapping[str, Any], codec: Codec) -> Receipt:
+    """The receipt of a row."""
+    fingerprint, result, expires = record["fingerprint"], record["result"], record["expires_at"]
+    return Receipt(
+        instance_id=record["instance_id"],
+        key=record["key"],
+        first_seq=record["first_seq"],
+        last_seq=record["last_seq"],
+        created_at=utc(record["created_at"]),
+        workflow=record["workflow"],
+        fingerprint=None if fingerprint is None else json.loads(fingerprint),
+        result=EMPTY if result is None else codec.decode(result),  # type: ignore[arg-type]  # written as an object
+        expires_at=None if expires is None else utc(expires),
+    )
+
+
+def message_to_record(message: Emitted, codec: Codec) -> Record:
+    """The row of a message, without its namespace and position."""
+    return {
+        "id": message.id,
+        "instance_id": message.instance_id,
+        "seq": message.seq,
+        "ordinal": message.ordinal,
+        "topic": message.topic,
+        "payload": None if message.payload is None else codec.encode(message.payload, path="payload"),
+    }
+
+
+def message_from_record(record: Mapping[str, Any], codec: Codec) -> Emitted:
+    """The message of a row."""
+    payload = record["payload"]
+    return Emitted(
+        record["id"],
+        record["instance_id"],
+        record["seq"],
+        record["ordinal"],
+        record["topic"],
+        None if payload is None else codec.decode(payload),
     )
 
 

@@ -8,7 +8,16 @@ import attrs
 
 from duraflow.errors import DuraflowError, NotSupported
 from duraflow.instance import Instance
-from duraflow.ports import DueStore, HistoryStore, InstanceStore, TransactionRunner, UnitOfWork
+from duraflow.ports import (
+    DueStore,
+    HistoryStore,
+    InstanceStore,
+    Outbox,
+    Persistence,
+    ReceiptStore,
+    TransactionRunner,
+    UnitOfWork,
+)
 from duraflow.writes import APPLIED, LOST, Answer, Failed, Writes
 
 
@@ -16,7 +25,7 @@ from duraflow.writes import APPLIED, LOST, Answer, Failed, Writes
 class DefaultWriter:
     """The `Writer` for a persistence that has none of its own: one store call after the other.
 
-    What is not in these four ports cannot be written by it; a store that can write a move in one statement is faster
+    What is not in these ports cannot be written by it; a store that can write a move in one statement is faster
     with a writer of its own.
     """
 
@@ -24,6 +33,20 @@ class DefaultWriter:
     _history: HistoryStore
     _transactions: TransactionRunner
     _due: DueStore | None = None
+    _receipts: ReceiptStore | None = None
+    _outbox: Outbox | None = None
+
+    @classmethod
+    def of(cls, persistence: Persistence) -> DefaultWriter:
+        """The one for these ports."""
+        return cls(
+            persistence.instances,
+            persistence.history,
+            persistence.transactions,
+            persistence.due,
+            persistence.receipts,
+            persistence.outbox,
+        )
 
     async def apply(
         self,
@@ -36,10 +59,14 @@ class DefaultWriter:
         """Write each, in order.
 
         Raises:
-            NotSupported: some of it is due work and there is no `DueStore`; nothing at all was written.
+            NotSupported: some of it needs a port that is not there, such as due work; nothing at all was written.
         """
         if self._due is None and any(write.due is not None for write in writes):
             raise NotSupported("a timer", "a persistence with the port `due: DueStore`")
+        if self._receipts is None and any(write.receipt is not None for write in writes):
+            raise NotSupported("a key", "a persistence with the port `receipts: ReceiptStore`")
+        if self._outbox is None and any(write.messages for write in writes):
+            raise NotSupported("a message", "a persistence with the port `outbox: Outbox`")
         if unit is not None:
             return [await self._write(unit, write) for write in writes]
         return [await self._write_alone(write) for write in writes]
@@ -65,6 +92,10 @@ class DefaultWriter:
             await self._history.append(unit, write.entries)
         if write.due is not None and self._due is not None:
             await self._due.write(unit, write.after, write.due)
+        if write.receipt is not None and self._receipts is not None:
+            await self._receipts.add(unit, write.receipt)
+        if write.messages and self._outbox is not None:
+            await self._outbox.add(unit, write.messages)
         return APPLIED
 
     async def _is_current(self, unit: UnitOfWork, before: Instance) -> bool:

@@ -49,6 +49,7 @@ class Candidate:
     error_target: str | None
     guard: Guard | None
     commands: tuple[CommandRef, ...]
+    emits: tuple[str, ...]
     internal: bool
     external: bool
 
@@ -136,6 +137,7 @@ def _candidate(state: str, path: str, transition: Transition, *, wildcard: bool)
         error_target=transition.error_target,
         guard=transition.guard,
         commands=transition.commands,
+        emits=tuple(map(str, as_given(transition.emits))),
         internal=transition.target is None,
         external=any(isinstance(ref, CommandRef) and ref.external for ref in as_given(transition.commands)),
     )

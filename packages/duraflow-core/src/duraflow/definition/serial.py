@@ -151,6 +151,7 @@ def _from_transition(transition: Transition) -> dict[str, Any]:
         error_target=transition.error_target,
         after=_from_delay(transition.after),
         on_rejected=None if transition.on_rejected == "retry" else transition.on_rejected,
+        emits=list(transition.emits),
         description=transition.description,
         metadata=_from_mapping(transition.metadata),
     )
@@ -357,6 +358,7 @@ def _to_transition(value: Any, path: str) -> Transition:
         **document.given("error_target", _text),
         **document.given("after", _to_delay),
         **document.given("on_rejected", _text),
+        **document.given("emits", _list_of(_text)),
         **document.given("description", _text),
         **document.given("metadata", _to_mapping),
     }

@@ -263,6 +263,8 @@ class Transition:
         after: how long after the state is entered the timer fires, or the function that says so.
         on_rejected: what a guard's no does to the timer: `retry` on the back-off curve, or `disarm` it for
             good.
+        emits: topics of messages that the move leaves in the outbox, with the payload of its event; commands
+            that say more use `ctx.emit`. Not when the move took its error target.
     """
 
     event: str | None = attrs.field(default=None, converter=to_optional_name)
@@ -272,6 +274,7 @@ class Transition:
     error_target: str | None = attrs.field(default=None, converter=to_optional_name, kw_only=True)
     after: timedelta | DelayRef | None = attrs.field(default=None, converter=to_delay, kw_only=True)
     on_rejected: OnRejected = attrs.field(default="retry", converter=to_name, kw_only=True)
+    emits: tuple[str, ...] = attrs.field(default=(), converter=to_names, kw_only=True)
     description: str = attrs.field(default="", kw_only=True)
     metadata: Mapping[str, Any] = attrs.field(default=EMPTY, converter=to_mapping, kw_only=True, hash=False)
 

@@ -32,7 +32,7 @@ from duraflow.instance import (
 from duraflow.machine.context import WorkingContext
 from duraflow.machine.requests import Ran
 from duraflow.machine.timers import arm
-from duraflow.writes import ClearDue, DueChange, NudgeDue, SetDue, Writes
+from duraflow.writes import ClearDue, DueChange, Emitted, NudgeDue, SetDue, Writes
 
 
 @attrs.frozen
@@ -53,7 +53,9 @@ class Step:
         "_before",
         "_continuation",
         "_drafts",
+        "_emitted",
         "_hops",
+        "_messages",
         "_rules",
         "_timers_touched",
         "_version",
@@ -98,6 +100,8 @@ class Step:
         self._timers_touched = False
         self._drafts: list[dict[str, Any]] = []
         self._hops: list[str] = []
+        self._emitted: list[tuple[str, Any]] = []
+        self._messages: list[Emitted] = []
         self._continuation: Continuation | None = None
         self.entered = False
         self.failed = False
@@ -110,6 +114,29 @@ class Step:
     def asked(self) -> Asked:
         """What guards and delays may look at now; the context is read-only to them."""
         return Asked(self.payload, MappingProxyType(self.context.data), self.instance.metadata, self.now)
+
+    # --- messages -----------------------------------------------------------------------------------------------
+
+    def emit(self, topic: str, payload: Any) -> None:
+        """Leave a message with the hop that is being worked out; `payload` is as stored."""
+        self._emitted.append((topic, payload))
+
+    @property
+    def emitted(self) -> int:
+        """How many messages this hop has so far, to come back to with `unemit`."""
+        return len(self._emitted)
+
+    def unemit(self, mark: int) -> None:
+        """Forget the messages since the mark: what emitted them was undone."""
+        del self._emitted[mark:]
+
+    def _settle_messages(self) -> None:
+        """Give the messages of a hop, which has its number now, their places."""
+        for ordinal, (topic, payload) in enumerate(self._emitted):
+            self._messages.append(
+                Emitted(self._rules.ids(), self.instance.id, self._version, ordinal, topic, payload)
+            )
+        self._emitted.clear()
 
     # --- recording ----------------------------------------------------------------------------------------------
 
@@ -220,7 +247,15 @@ class Step:
             self._armed = tuple(timer for timer in self._armed if timer.event != event)
             self._timers_touched = True
             draft["timers"] = self._armed
+        if ran.failure is None:
+            self._emitted += [(topic, self._payload_of(payload)) for topic in candidate.emits]
+        if self._emitted:
+            self._settle_messages()
         self._snapshot()
+
+    def _payload_of(self, payload: Any) -> Any:
+        """What a declared message carries: the payload of the event that began the chain, as stored."""
+        return payload if payload is not None or not self._drafts else self._drafts[0].get("payload")
 
     def operate(
         self,
@@ -337,4 +372,4 @@ class Step:
             waiting_events=self.instance.waiting_events,
             continuation=self._continuation,
         )
-        return Writes(before, after, entries, due)
+        return Writes(before, after, entries, due, messages=tuple(self._messages))

@@ -11,6 +11,7 @@ import attrs
 from duraflow.codec import canonical_json
 from duraflow.definition.workflow import Workflow
 from duraflow.memory.access import Access
+from duraflow.ports import UnitOfWork
 
 
 @attrs.frozen(eq=False)
@@ -36,3 +37,8 @@ class InMemoryDefinitionStore:
                 if known_hash != offered_hash
             }
         return {key: json.loads(snapshot) for key, snapshot in stored.items()}
+
+    async def load(self, unit: UnitOfWork | None, workflow: str, version: int, /) -> Mapping[str, Any] | None:
+        with self._access.view(unit) as view:
+            found = view.tables.definitions.get((self._access.namespace, workflow, version))
+        return None if found is None else json.loads(found[1])

@@ -119,7 +119,7 @@ class InMemoryInstanceStore:
                 if not missing:
                     for child in children:
                         transaction.changes.set_instance({**child, "parent_id": None})
-                    transaction.changes.delete_instance(row)
+                    transaction.changes.delete_instance(row, view.creation_keys(row))
                     return True
             for child_id in missing:
                 await self._access.lock(transaction, child_id)

@@ -12,6 +12,8 @@ from duraflow.memory.due import InMemoryDueStore
 from duraflow.memory.history import InMemoryHistoryStore
 from duraflow.memory.instances import InMemoryInstanceStore
 from duraflow.memory.lifecycle import InMemoryLifecycle
+from duraflow.memory.outbox import InMemoryOutbox
+from duraflow.memory.receipts import InMemoryReceiptStore
 from duraflow.memory.transactions import InMemoryTransactionRunner
 from duraflow.ports import (
     Clock,
@@ -20,7 +22,9 @@ from duraflow.ports import (
     HistoryStore,
     InstanceStore,
     Lifecycle,
+    Outbox,
     Persistence,
+    ReceiptStore,
     TransactionRunner,
 )
 
@@ -65,6 +69,12 @@ class InMemoryPersistence(Persistence):
     )
     definitions: DefinitionStore | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryDefinitionStore(self._access), takes_self=True)
+    )
+    receipts: ReceiptStore | None = attrs.field(
+        default=attrs.Factory(lambda self: InMemoryReceiptStore(self._access), takes_self=True)
+    )
+    outbox: Outbox | None = attrs.field(
+        default=attrs.Factory(lambda self: InMemoryOutbox(self._access), takes_self=True)
     )
     lifecycle: Lifecycle | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryLifecycle(self._access), takes_self=True)

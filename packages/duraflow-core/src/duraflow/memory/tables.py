@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from operator import itemgetter
@@ -63,6 +63,9 @@ class Changes:
     refs: dict[RefKey, UUID | None] = attrs.field(factory=dict)
     history: dict[UUID, Added] = attrs.field(factory=dict)
     due: dict[UUID, DueRow | None] = attrs.field(factory=dict)
+    receipts: dict[UUID, Added] = attrs.field(factory=dict)
+    creation_keys: dict[RefKey, UUID | None] = attrs.field(factory=dict)
+    outbox: dict[UUID, Added] = attrs.field(factory=dict)
     _journal: list[tuple[dict[Any, Any], Any, Any]] = attrs.field(factory=list)
 
     def set_instance(self, row: Record) -> None:
@@ -78,16 +81,41 @@ class Changes:
         added = self.history.get(instance_id, _NOTHING_ADDED)
         self._set(self.history, instance_id, Added(added.afresh, (*added.entries, row)))
 
+    def add_receipt(self, instance_id: UUID, namespace: str, row: Record) -> None:
+        """Add the row of a receipt."""
+        added = self.receipts.get(instance_id, _NOTHING_ADDED)
+        self._set(self.receipts, instance_id, Added(added.afresh, (*added.entries, row)))
+        if row["workflow"] is not None:
+            self._set(self.creation_keys, (namespace, row["workflow"], row["key"]), instance_id)
+
+    def drop_receipts(
+        self, instance_id: UUID, namespace: str, kept: tuple[Record, ...], gone: tuple[Record, ...]
+    ) -> None:
+        """Replace the receipts of an instance by those that are kept."""
+        self._set(self.receipts, instance_id, Added(afresh=True, entries=kept))
+        for row in gone:
+            if row["workflow"] is not None:
+                self._set(self.creation_keys, (namespace, row["workflow"], row["key"]), None)
+
+    def add_message(self, instance_id: UUID, row: Record) -> None:
+        """Add the row of a message."""
+        added = self.outbox.get(instance_id, _NOTHING_ADDED)
+        self._set(self.outbox, instance_id, Added(added.afresh, (*added.entries, row)))
+
     def set_due(self, instance_id: UUID, row: DueRow | None) -> None:
         """Add, replace or take out the due row of an instance."""
         self._set(self.due, instance_id, row)
 
-    def delete_instance(self, row: Record) -> None:
-        """Take out an instance with all that belongs to it."""
+    def delete_instance(self, row: Record, creation_keys: Iterable[RefKey] = ()) -> None:
+        """Take out an instance with all that belongs to it, and the keys under which it was created."""
         instance_id = row["id"]
         self._set(self.instances, instance_id, None)
         self._set(self.history, instance_id, Added(afresh=True))
         self._set(self.due, instance_id, None)
+        self._set(self.receipts, instance_id, Added(afresh=True))
+        self._set(self.outbox, instance_id, Added(afresh=True))
+        for key in creation_keys:
+            self._set(self.creation_keys, key, None)
         if (ref := ref_of(row)) is not None:
             self._set(self.refs, ref, None)
 
@@ -117,6 +145,9 @@ class Tables:
     refs: dict[RefKey, UUID] = attrs.field(factory=dict)
     history: dict[UUID, list[Record]] = attrs.field(factory=dict)
     due: dict[UUID, DueRow] = attrs.field(factory=dict)
+    receipts: dict[UUID, list[Record]] = attrs.field(factory=dict)
+    creation_keys: dict[RefKey, UUID] = attrs.field(factory=dict)
+    outbox: dict[UUID, list[Record]] = attrs.field(factory=dict)
     definitions: dict[tuple[str, str, int], tuple[str, str]] = attrs.field(factory=dict)
     # Orders, by namespace, and the children of each parent, so that no question walks over everything.
     by_created: dict[str, list[Place]] = attrs.field(factory=lambda: defaultdict(list))
@@ -128,11 +159,17 @@ class Tables:
         for instance_id, row in changes.instances.items():
             self._publish_instance(instance_id, row)
         _put_all(self.refs, changes.refs)
-        for instance_id, added in changes.history.items():
-            if added.afresh:
-                self.history.pop(instance_id, None)
-            if added.entries:
-                self.history.setdefault(instance_id, []).extend(added.entries)
+        for table, changed in (
+            (self.history, changes.history),
+            (self.receipts, changes.receipts),
+            (self.outbox, changes.outbox),
+        ):
+            for instance_id, added in changed.items():
+                if added.afresh:
+                    table.pop(instance_id, None)
+                if added.entries:
+                    table.setdefault(instance_id, []).extend(added.entries)
+        _put_all(self.creation_keys, changes.creation_keys)
         for instance_id, due in changes.due.items():
             before = self.due.get(instance_id)
             _move(self.by_due, _due_place(instance_id, before), _due_place(instance_id, due))
@@ -210,6 +247,31 @@ class View:
                 yield from (part[index] for index in range(end - 1, -1, -1))
             else:
                 yield from islice(part, bisect_right(part, after, key=_SEQ), None)
+
+    def receipts(self, instance_id: UUID) -> Iterator[Record]:
+        """The receipts of an instance, in the order in which they were added."""
+        added = self.changes.receipts.get(instance_id, _NOTHING_ADDED)
+        yield from () if added.afresh else self.tables.receipts.get(instance_id, ())
+        yield from added.entries
+
+    def creation_keys(self, row: Record) -> list[RefKey]:
+        """Under which (namespace, workflow, key) an instance was created."""
+        return [
+            (row["namespace"], receipt["workflow"], receipt["key"])
+            for receipt in self.receipts(row["id"])
+            if receipt["workflow"] is not None
+        ]
+
+    def created_under(self, key: RefKey) -> UUID | None:
+        """The instance that was created under (namespace, workflow, key)."""
+        changed = self.changes.creation_keys
+        return changed[key] if key in changed else self.tables.creation_keys.get(key)
+
+    def messages(self, instance_id: UUID) -> Iterator[Record]:
+        """The messages of an instance, in order."""
+        added = self.changes.outbox.get(instance_id, _NOTHING_ADDED)
+        yield from () if added.afresh else self.tables.outbox.get(instance_id, ())
+        yield from added.entries
 
     def due(self, namespace: str, instance_id: UUID) -> DueRow | None:
         """The due row of an instance of this namespace."""

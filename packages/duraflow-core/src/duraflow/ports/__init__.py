@@ -26,7 +26,9 @@ from duraflow.ports.base import (
     Waits,
     Writer,
 )
+from duraflow.ports.outbox import Outbox
 from duraflow.ports.persistence import Persistence
+from duraflow.ports.receipts import ReceiptStore
 
 __all__ = [
     "Clock",
@@ -41,7 +43,9 @@ __all__ = [
     "Lifecycle",
     "Loaded",
     "Lock",
+    "Outbox",
     "Persistence",
+    "ReceiptStore",
     "TransactionRunner",
     "UnitOfWork",
     "Waits",

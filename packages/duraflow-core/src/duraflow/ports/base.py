@@ -264,6 +264,10 @@ class DefinitionStore(Protocol):
         """Keep each (name, version) that is new; give back the stored snapshot of those known with another hash."""
         ...
 
+    async def load(self, unit: UnitOfWork | None, workflow: str, version: int, /) -> Mapping[str, Any] | None:
+        """The stored snapshot, as `Workflow.to_json` wrote it; None when this version was never registered."""
+        ...
+
 
 class Lifecycle(Protocol):
     """Opening, closing and asking how things are."""

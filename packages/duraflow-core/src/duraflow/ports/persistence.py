@@ -13,6 +13,8 @@ from duraflow.ports.base import (
     TransactionRunner,
     Writer,
 )
+from duraflow.ports.outbox import Outbox
+from duraflow.ports.receipts import ReceiptStore
 
 
 @attrs.frozen(kw_only=True)
@@ -31,6 +33,8 @@ class Persistence:
     writer: Writer | None = None
     due: DueStore | None = None
     definitions: DefinitionStore | None = None
+    receipts: ReceiptStore | None = None
+    outbox: Outbox | None = None
     lifecycle: Lifecycle | None = None
     namespace: str = "default"
     kind: str = "any"

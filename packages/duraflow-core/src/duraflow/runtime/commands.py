@@ -10,6 +10,7 @@ from uuid import UUID
 
 import attrs
 
+from duraflow.definition.checks.names import name_problem
 from duraflow.definition.values import CommandRef
 from duraflow.errors import InvalidArgument, Misuse, StoreUnavailable
 from duraflow.instance import CommandResult, Instance
@@ -56,6 +57,22 @@ class CommandContext:
     instance: Instance
     _engine: Engine
     _work: Work
+    _step: Step
+
+    def emit(self, topic: str, payload: Any = None) -> None:
+        """Leave a message in the outbox, which is written with the move, or not at all, and delivered after it.
+
+        Args:
+            payload: JSON, copied now; what is changed in it afterwards is not in the message.
+
+        Raises:
+            InvalidArgument: the topic cannot be a name, or the payload cannot be stored.
+        """
+        problem = name_problem(topic)
+        if problem is not None:
+            raise InvalidArgument("topic", problem[1])
+        copied = None if payload is None else self._engine.codec.copy(payload, path="payload")
+        self._step.emit(str(topic), copied)
 
     @property
     def connection(self) -> Any:
@@ -115,6 +132,7 @@ async def _run(engine: Engine, work: Work, step: Step, request: Run, subject: An
             instance=step.instance,
             engine=engine,
             work=work,
+            step=step,
         )
         if ref.best_effort:
             results.append(await _best_effort(engine, work, step, ref, context))
@@ -129,7 +147,7 @@ async def _run(engine: Engine, work: Work, step: Step, request: Run, subject: An
 async def _best_effort(
     engine: Engine, work: Work, step: Step, ref: CommandRef, context: CommandContext
 ) -> CommandResult:
-    earlier = step.context.rewatch()
+    earlier, emitted = step.context.rewatch(), step.emitted
     try:
         async with work.savepoint():
             return await _call(engine, ref, context)
@@ -137,6 +155,7 @@ async def _best_effort(
         raise
     except Exception as error:  # noqa: BLE001  # whatever it raises becomes its recorded result
         step.context.restore()
+        step.unemit(emitted)
         return CommandResult(ref.name, "error", code=type(error).__name__, message=clean(str(error)))
     finally:
         step.context.watch_from(earlier)

@@ -43,8 +43,12 @@ def check_transition(
                 f"{name!r} is not a state; known: {listed(known)}",
                 state=state,
             )
-    if transition.target is None and not transition.commands:
-        yield Finding(path, "does_nothing", "it has neither a target nor commands; give it one", state=state)
+    if transition.target is None and not transition.commands and not transition.emits:
+        yield Finding(
+            path, "does_nothing", "it has no target, no commands and emits nothing; give it one", state=state
+        )
+    for index, topic in enumerate(as_given(transition.emits)):
+        yield from check_name(f"{path}.emits[{index}]", topic)
     if transition.error_target is not None and not transition.commands:
         yield Finding(
             f"{path}.error_target",

@@ -211,7 +211,7 @@ class Ports:
     def writer(self) -> Writer:
         """The store's own writer, or the one that the runtime builds on the base ports."""
         found = self.persistence
-        return found.writer or DefaultWriter(found.instances, found.history, found.transactions, found.due)
+        return found.writer or DefaultWriter.of(found)
 
     @property
     def due(self) -> DueStore:
