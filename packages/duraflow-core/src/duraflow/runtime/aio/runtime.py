@@ -151,6 +151,16 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
             locking=locking,
         )
 
+    @property
+    def workflows(self) -> tuple[Workflow, ...]:
+        """Every definition that it was given, in all versions."""
+        return tuple(self._engine.definitions.by_version.values())
+
+    @property
+    def codec(self) -> Codec:
+        """How it turns values into JSON, and back."""
+        return self._engine.codec
+
     async def start(self) -> None:
         """Open the persistence. Starting twice does nothing.
 

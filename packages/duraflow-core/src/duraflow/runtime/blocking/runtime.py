@@ -152,6 +152,16 @@ class Runtime(Calls, Versioning, Feeding, Keeping, Doctoring):
             locking=locking,
         )
 
+    @property
+    def workflows(self) -> tuple[Workflow, ...]:
+        """Every definition that it was given, in all versions."""
+        return tuple(self._engine.definitions.by_version.values())
+
+    @property
+    def codec(self) -> Codec:
+        """How it turns values into JSON, and back."""
+        return self._engine.codec
+
     def start(self) -> None:
         """Open the persistence. Starting twice does nothing.
 
