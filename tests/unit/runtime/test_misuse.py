@@ -262,17 +262,18 @@ async def test_an_unknown_workflow_is_named_with_the_known_ones(world: World, na
 
 
 async def test_an_instance_of_an_unknown_version_is_told(world: World) -> None:
-    """It can be read and listed, but not moved, by a runtime that lacks its definition."""
+    """It can be read and listed, but not moved, by a runtime that lacks what its definition needs."""
     async with world.runtime(FLOW):
         pass
-    second = attrs.evolve(FLOW, version=2)
-    async with world.runtime(second) as runtime:
+    post = State("a", [Transition("go", target="b", commands=["post"])])
+    second = attrs.evolve(FLOW, version=2, states=(post, *FLOW.states[1:]))
+    async with world.runtime(second, commands={"post": print}) as runtime:
         newer = await runtime.create("flow")
     async with world.runtime(FLOW) as runtime:
         assert await runtime.get(newer.id) == newer
         assert (await runtime.list()).instances == (newer,)
         for call in (runtime.fire(newer.id, "go"), runtime.cancel(newer.id), runtime.explain(newer.id)):
-            with pytest.raises(DefinitionNotFound, match="version 2"):
+            with pytest.raises(DefinitionNotFound, match="version 2.*no command 'post' is registered"):
                 await call
 
 

@@ -10,6 +10,7 @@ import attrs
 
 from duraflow.codec import canonical_json
 from duraflow.definition.workflow import Workflow
+from duraflow.ports import UnitOfWork
 from duraflow_pg.database import PgDatabase
 from duraflow_pg.statements import compiled, int_array, text_array
 
@@ -50,11 +51,21 @@ class PgDefinitionStore:
         mine = {(workflow.name, workflow.version): workflow.hash for workflow in workflows}
         return {key: json.loads(row[3]) for key, row in known.items() if row[2] != mine[key]}
 
+    async def load(self, unit: UnitOfWork | None, workflow: str, version: int, /) -> Mapping[str, Any] | None:
+        parameters = {"namespace": self._database.namespace, "workflow": workflow, "version": version}
+        rows = await self._database.fetch(unit, compiled(_LOAD, self._database.schema), parameters)
+        return json.loads(rows[0][0]) if rows else None
+
 
 _KNOWN = """
 SELECT d.workflow, d.version, d.hash, d.snapshot::text
 FROM unnest(%(workflows)s::text[], %(versions)s::int[]) AS k (workflow, version)
 JOIN {definitions} d ON d.namespace = %(namespace)s AND d.workflow = k.workflow AND d.version = k.version
+"""
+
+_LOAD = """
+SELECT d.snapshot::text FROM {definitions} d
+WHERE d.namespace = %(namespace)s AND d.workflow = %(workflow)s AND d.version = %(version)s
 """
 
 _ADD = """

@@ -188,10 +188,11 @@ async def explain(
     given = {engine.event_name(event): payload for event, payload in (payloads or {}).items()}
     loaded = await _load(engine, work, target)
     instance = loaded.instance
-    workflow = governing(engine, instance)
-    state = workflow.resolved[instance.state]
     if not instance.open:
         return ()
+    await engine.know(work, instance)
+    workflow = governing(engine, instance)
+    state = workflow.resolved[instance.state]
     due = {timer.event: timer.due_at for timer in instance.timers}
     found = []
     for event, candidates in state.events.items():

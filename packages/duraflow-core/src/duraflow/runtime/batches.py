@@ -99,6 +99,7 @@ async def _fire_together(
         try:
             if found is None:
                 raise engine.not_found(request.key)
+            await engine.know(None, found.instance)
             if found.instance.id in seen or not is_free(engine, found.instance, request.event):
                 alone.append((index, request))
                 continue

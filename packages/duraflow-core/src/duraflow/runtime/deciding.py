@@ -178,7 +178,7 @@ def result_of(step: Step, writes: Writes, event: str, blockers: tuple[Blocker, .
 
 def is_free(engine: Engine, instance: Instance, event: str) -> bool:
     """Whether the governing definition can run no command for this event in this state."""
-    workflow = engine.definitions.by_version.get((instance.workflow, instance.definition_version))
+    workflow = engine.definitions.find(instance.workflow, instance.definition_version)
     state = workflow.resolved.get(instance.state) if workflow is not None else None
     return state is None or event in state.free or event not in state.events
 

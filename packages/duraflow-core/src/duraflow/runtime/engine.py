@@ -35,9 +35,9 @@ from duraflow.errors import (
 from duraflow.handlers import Handlers, handler_table
 from duraflow.instance import Instance
 from duraflow.machine.step import Rules
-from duraflow.ports import Clock, DueStore, Environment, Key, Persistence, Waits, Writer
+from duraflow.ports import Clock, DueStore, Environment, Key, Lock, Persistence, Waits, Writer
 from duraflow.runtime.ambient import running
-from duraflow.runtime.definitions import Definitions
+from duraflow.runtime.definitions import Definitions, problem_of
 from duraflow.runtime.observers import Observer, Observers, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
 from duraflow.runtime.work import ResourceFactory, Work
@@ -51,7 +51,10 @@ Target = UUID | str | Instance | tuple[str, str]
 
 @attrs.define(eq=False)
 class Engine:
-    """All that use cases need. Made once by a runtime; its parts do not change after that, but for `started`."""
+    """All that use cases need. Made once by a runtime; its parts do not change after that, but for `started`, and
+
+    for `definitions`, to which stored versions are added as they are met.
+    """
 
     definitions: Definitions
     rules: Rules
@@ -66,6 +69,9 @@ class Engine:
     locking: Locking
     bind: Callable[[Work], Any]
     started: bool = False
+    _lock: Lock = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.waits.lock(), takes_self=True)
+    )
 
     @classmethod
     def build(
@@ -134,10 +140,7 @@ class Engine:
             definitions=definitions,
             rules=Rules(handlers, codec, ids or default_ids(), max_automatic_moves),
             persistence=persistence,
-            writer=persistence.writer
-            or DefaultWriter(
-                persistence.instances, persistence.history, persistence.transactions, persistence.due
-            ),
+            writer=persistence.writer or DefaultWriter.of(persistence),
             waits=waits,
             clock=clock,
             resources=dict(resources),
@@ -168,7 +171,7 @@ class Engine:
     async def _register(
         self, register: Callable[[Sequence[Workflow]], Awaitable[Mapping[tuple[str, int], Mapping[str, Any]]]]
     ) -> None:
-        workflows = tuple(self.definitions.by_version.values())
+        workflows = self.definitions.given
         stored = await self.retrying(lambda: register(workflows))
         for (name, version), snapshot in stored.items():
             mine = to_json(self.definitions.governing(name, version))
@@ -191,6 +194,47 @@ class Engine:
         if self.persistence.due is None:
             raise NotSupported("work with timers", "a persistence with the port `due: DueStore`")
         return self.persistence.due
+
+    async def know(self, work: Work | None, instance: Instance) -> None:
+        """Make sure that the definition of an instance is at hand, loading a stored version once, when first met.
+
+        Raises:
+            DefinitionNotFound: neither the runtime nor the store has it, or its snapshot cannot be used.
+        """
+        if self.definitions.find(instance.workflow, instance.definition_version) is None:
+            await self.know_version(work, instance.workflow, instance.definition_version)
+
+    async def know_version(self, work: Work | None, workflow: str, version: int) -> Workflow:
+        """The definition of this version: as given to the runtime, or else as the store keeps it.
+
+        Raises:
+            DefinitionNotFound: neither has it, or the snapshot cannot be used; the error says why.
+        """
+        known = self.definitions.by_version.get((workflow, version))
+        store = self.persistence.definitions
+        if known is not None:
+            return known
+        if store is None or workflow not in self.definitions.newest:
+            # What the runtime was given no version of is another application's business.
+            raise self.definitions.not_found(workflow, version)
+        if work is None:
+            snapshot = await self.retrying(lambda: store.load(None, workflow, version))
+        else:
+            snapshot = await store.load(work.unit, workflow, version)
+        if snapshot is None:
+            raise self.definitions.not_found(workflow, version)
+        try:
+            loaded = self.definitions.revived(snapshot, self.rules.handlers)
+        except (InvalidArgument, DefinitionError) as error:
+            raise self.definitions.not_found(workflow, version, problem_of(error)) from error
+        await (
+            self._lock.acquire()
+        )  # two that load at a time must not overwrite each other's; nothing waits inside
+        try:
+            self.definitions = self.definitions.adding(loaded)
+        finally:
+            self._lock.release()
+        return loaded
 
     def now(self) -> datetime | None:
         """The time to hand to a store; None lets the store use its own clock."""

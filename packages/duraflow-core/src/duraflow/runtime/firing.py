@@ -22,6 +22,7 @@ from duraflow.errors import (
 )
 from duraflow.machine.chain import advance
 from duraflow.machine.step import Step
+from duraflow.ports import Loaded
 from duraflow.results import FireResult, Unfired
 from duraflow.runtime.commands import drive_machine
 from duraflow.runtime.deciding import Request, decide, finish_free, is_free, request_of, result_of
@@ -68,6 +69,7 @@ async def _fire_free(engine: Engine, request: Request) -> FireResult | None:
     loaded = await engine.retrying(lambda: stores.instances.get(None, request.key, clock=engine.now()))
     if loaded is None:
         raise engine.not_found(request.key)
+    await engine.know(None, loaded.instance)
     if not is_free(engine, loaded.instance, request.event):
         return None
     decided = decide(engine, request, loaded)
@@ -89,13 +91,19 @@ async def _fire_free(engine: Engine, request: Request) -> FireResult | None:
 async def fire_locked_in(engine: Engine, work: Work | None, request: Request) -> FireResult:
     """Fire with the row locked, in the given transaction or one of its own."""
     if work is not None and request.event in engine.definitions.lock_free:
-        # It runs no command, so nothing can be half done when it raises: no savepoint is needed.
-        return await fire_locked(engine, work, request)
+        loaded = await _lock(engine, work, request)
+        if request.event in engine.definitions.lock_free:  # asked again: a stored version may have been met
+            # It runs no command, so nothing can be half done when it raises: no savepoint is needed.
+            return await _fire_loaded(engine, work, request, loaded)
     return await engine.in_work(work, lambda own: fire_locked(engine, own, request))
 
 
 async def fire_locked(engine: Engine, work: Work, request: Request) -> FireResult:
     """Lock the row, decide, run commands, write: all in the given transaction."""
+    return await _fire_loaded(engine, work, request, await _lock(engine, work, request))
+
+
+async def _lock(engine: Engine, work: Work, request: Request) -> Loaded:
     loaded = await engine.persistence.instances.lock(work.unit, request.key, clock=engine.now())
     if loaded is None:
         raise engine.not_found(request.key)
@@ -104,6 +112,11 @@ async def fire_locked(engine: Engine, work: Work, request: Request) -> FireResul
             f"a command fired {request.event!r} at its own instance",
             "return from the command, and let an automatic transition follow",
         )
+    await engine.know(work, loaded.instance)
+    return loaded
+
+
+async def _fire_loaded(engine: Engine, work: Work, request: Request, loaded: Loaded) -> FireResult:
     decided = decide(engine, request, loaded)
     step = decided.step
     if decided.candidate is None:

@@ -46,6 +46,7 @@ async def cancel(engine: Engine, work: Work | None, target: Target, reason: str,
         instance = loaded.instance
         if not instance.open:
             raise EventRefused(instance.id, instance.workflow, instance.state, "$cancelled", "finished", ())
+        await engine.know(own, instance)
         workflow = governing(engine, instance)
         step = begin(engine, workflow, instance, loaded.now, trigger=trigger)
         cancelled = [state for state in workflow.resolved.values() if state.outcome == "cancelled"]
@@ -85,6 +86,7 @@ async def force(
         instance = loaded.instance
         if instance.lease_token is not None:
             raise ConcurrencyConflict(instance.id, instance.version)
+        await engine.know(own, instance)
         workflow = engine.definitions.governing(instance.workflow, instance.definition_version)
         resolved = _state(workflow, name)
         step = begin(engine, workflow, instance, loaded.now, trigger=trigger)

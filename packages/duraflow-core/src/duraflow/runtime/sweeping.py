@@ -6,8 +6,9 @@ has happened to the instance. A rejection is recorded in history only when its r
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Literal
@@ -18,7 +19,7 @@ import attrs
 from duraflow.codec import canonical_json
 from duraflow.definition.resolve import Candidate, Timer
 from duraflow.definition.workflow import Workflow
-from duraflow.errors import DuraflowError, InvalidArgument, StoreUnavailable
+from duraflow.errors import DefinitionNotFound, DuraflowError, InvalidArgument, StoreUnavailable
 from duraflow.instance import ArmedTimer, Blocker, Instance
 from duraflow.machine.chain import advance
 from duraflow.machine.guards import choose
@@ -92,6 +93,7 @@ async def _sweep_batch(engine: Engine, limit: int, done: frozenset[UUID]) -> Bat
         async with engine.opened(owned=True) as work:
             due = await engine.due.claim(work.unit, clock=engine.now(), limit=limit, exclude=tuple(done))
             claimed = tuple(one.loaded.instance.id for one in due)
+            await _meet(engine, work, due)
             for one in due:
                 found = _decide_together(engine, one)
                 if found is None:
@@ -174,9 +176,22 @@ def _decide_free(engine: Engine, due: DueInstance) -> Swept | None:
     return _fired(step, due, armed)
 
 
+async def _meet(engine: Engine, work: Work, due: Sequence[DueInstance]) -> None:
+    """Load the stored versions among them that were not met before, each once; those that cannot be used stay unknown.
+
+    Whoever touches one of these is told why; a sweep passes them over.
+    """
+    for workflow, version in {
+        (d.loaded.instance.workflow, d.loaded.instance.definition_version) for d in due
+    }:
+        if engine.definitions.find(workflow, version) is None:
+            with contextlib.suppress(DefinitionNotFound):
+                await engine.know_version(work, workflow, version)
+
+
 def _is_known(engine: Engine, instance: Instance) -> bool:
-    """Whether this runtime has its definition; else it is another application's, or that of a newer process."""
-    return (instance.workflow, instance.definition_version) in engine.definitions.by_version
+    """Whether this runtime has its definition; else it is another application's, or cannot be used here."""
+    return engine.definitions.find(instance.workflow, instance.definition_version) is not None
 
 
 def _choose(
@@ -282,6 +297,7 @@ async def _fire_alone(engine: Engine, instance_id: UUID) -> Fate:
 async def _decide_alone(engine: Engine, work: Work, due: DueInstance) -> Swept:
     instance = due.loaded.instance
     armed = _pick(instance, due.retries, due.loaded.now)
+    await _meet(engine, work, (due,))
     if armed is None or instance.lease_token is not None or not _is_known(engine, instance):
         return Swept("skipped", None)
     workflow = governing(engine, instance)
