@@ -9,6 +9,7 @@ from duraflow.memory.access import Access
 from duraflow.memory.database import InMemoryDatabase
 from duraflow.memory.definitions import InMemoryDefinitionStore
 from duraflow.memory.due import InMemoryDueStore
+from duraflow.memory.feed import InMemoryChangeFeed
 from duraflow.memory.history import InMemoryHistoryStore
 from duraflow.memory.instances import InMemoryInstanceStore
 from duraflow.memory.lifecycle import InMemoryLifecycle
@@ -16,6 +17,7 @@ from duraflow.memory.outbox import InMemoryOutbox
 from duraflow.memory.receipts import InMemoryReceiptStore
 from duraflow.memory.transactions import InMemoryTransactionRunner
 from duraflow.ports import (
+    ChangeFeed,
     Clock,
     DefinitionStore,
     DueStore,
@@ -75,6 +77,9 @@ class InMemoryPersistence(Persistence):
     )
     outbox: Outbox | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryOutbox(self._access), takes_self=True)
+    )
+    feed: ChangeFeed | None = attrs.field(
+        default=attrs.Factory(lambda self: InMemoryChangeFeed(self._access), takes_self=True)
     )
     lifecycle: Lifecycle | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryLifecycle(self._access), takes_self=True)

@@ -23,6 +23,9 @@ RefKey = tuple[str, str, str]
 Place = tuple[datetime, UUID]
 """Where something stands in an order by time. Python orders UUIDs as PostgreSQL does: by their bytes."""
 
+FeedPlace = tuple[int, UUID, int, int]
+"""Where an entry (or message) stands in the order of commits: (position, instance_id, seq, ordinal)."""
+
 _ABSENT = object()
 _SEQ = itemgetter("seq")
 
@@ -153,27 +156,50 @@ class Tables:
     by_created: dict[str, list[Place]] = attrs.field(factory=lambda: defaultdict(list))
     by_due: dict[str, list[Place]] = attrs.field(factory=lambda: defaultdict(list))
     children: dict[UUID, set[UUID]] = attrs.field(factory=dict)
+    # History and messages in the order of their commits, which are counted: what a feed reads.
+    commits: int = 0
+    fed: dict[str, list[FeedPlace]] = attrs.field(factory=lambda: defaultdict(list))
+    posted: dict[str, list[FeedPlace]] = attrs.field(factory=lambda: defaultdict(list))
 
     def publish(self, changes: Changes) -> None:
         """Make the changes of a transaction part of what is committed."""
+        self.commits += 1
         for instance_id, row in changes.instances.items():
             self._publish_instance(instance_id, row)
         _put_all(self.refs, changes.refs)
-        for table, changed in (
-            (self.history, changes.history),
-            (self.receipts, changes.receipts),
-            (self.outbox, changes.outbox),
-        ):
-            for instance_id, added in changed.items():
-                if added.afresh:
-                    table.pop(instance_id, None)
-                if added.entries:
-                    table.setdefault(instance_id, []).extend(added.entries)
+        for instance_id, added in changes.receipts.items():
+            if added.afresh:
+                self.receipts.pop(instance_id, None)
+            if added.entries:
+                self.receipts.setdefault(instance_id, []).extend(added.entries)
+        for instance_id, added in changes.history.items():
+            self._publish_in_order(self.history, self.fed, instance_id, added)
+        for instance_id, added in changes.outbox.items():
+            self._publish_in_order(self.outbox, self.posted, instance_id, added)
         _put_all(self.creation_keys, changes.creation_keys)
         for instance_id, due in changes.due.items():
             before = self.due.get(instance_id)
             _move(self.by_due, _due_place(instance_id, before), _due_place(instance_id, due))
         _put_all(self.due, changes.due)
+
+    def _publish_in_order(
+        self,
+        table: dict[UUID, list[Record]],
+        orders: dict[str, list[FeedPlace]],
+        instance_id: UUID,
+        added: Added,
+    ) -> None:
+        """History or messages, with the number of the commit as their position."""
+        if added.afresh:
+            for row in table.pop(instance_id, ()):
+                order = orders[row["namespace"]]
+                del order[bisect_left(order, feed_place(row))]
+        if added.entries:
+            namespace = self.instances[instance_id]["namespace"]
+            for row in added.entries:
+                placed = {**row, "namespace": namespace, "position": self.commits}
+                table.setdefault(instance_id, []).append(placed)
+                insort(orders[namespace], feed_place(placed))
 
     def _publish_instance(self, instance_id: UUID, row: Record | None) -> None:
         before = self.instances.get(instance_id)
@@ -310,6 +336,11 @@ class View:
 def ref_of(row: Record) -> RefKey | None:
     """The ref of an instance as it is unique; None when it has none."""
     return None if row["ref"] is None else (row["namespace"], row["workflow"], row["ref"])
+
+
+def feed_place(row: Record) -> FeedPlace:
+    """Where a committed history entry or message stands."""
+    return row["position"], row["instance_id"], row["seq"], row.get("ordinal", 0)
 
 
 def _created_place(row: Record | None) -> tuple[str, Place] | None:

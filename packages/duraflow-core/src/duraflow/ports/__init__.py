@@ -26,16 +26,21 @@ from duraflow.ports.base import (
     Waits,
     Writer,
 )
+from duraflow.ports.feed import ChangeFeed, FeedEntry, FeedPage, FeedPosition
 from duraflow.ports.outbox import Outbox
 from duraflow.ports.persistence import Persistence
 from duraflow.ports.receipts import ReceiptStore
 
 __all__ = [
+    "ChangeFeed",
     "Clock",
     "DefinitionStore",
     "DueInstance",
     "DueStore",
     "Environment",
+    "FeedEntry",
+    "FeedPage",
+    "FeedPosition",
     "HistoryStore",
     "Ids",
     "InstanceStore",

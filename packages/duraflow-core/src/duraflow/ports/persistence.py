@@ -13,6 +13,7 @@ from duraflow.ports.base import (
     TransactionRunner,
     Writer,
 )
+from duraflow.ports.feed import ChangeFeed
 from duraflow.ports.outbox import Outbox
 from duraflow.ports.receipts import ReceiptStore
 
@@ -35,6 +36,7 @@ class Persistence:
     definitions: DefinitionStore | None = None
     receipts: ReceiptStore | None = None
     outbox: Outbox | None = None
+    feed: ChangeFeed | None = None
     lifecycle: Lifecycle | None = None
     namespace: str = "default"
     kind: str = "any"
