@@ -19,12 +19,9 @@ from uuid import UUID
 
 import attrs
 
-from duraflow.definition.resolve import Candidate, ResolvedState
 from duraflow.definition.workflow import Workflow
-from duraflow.errors import InvalidArgument
-from duraflow.fold import Folded, fold
 from duraflow.instance import HistoryEntry, Instance
-from duraflow.machine.chain import AUTO
+from duraflow.integrity import Breach, Versions, history_breaches, row_breaches
 from duraflow.ports import Persistence
 from duraflow.queries import InstanceQuery
 from duraflow.runtime.aio import AsyncRuntime
@@ -53,9 +50,6 @@ class Inventory:
 
     instances: Mapping[UUID, Instance]
     histories: Mapping[UUID, tuple[HistoryEntry, ...]]
-
-
-Versions = Mapping[tuple[str, int], Workflow]
 
 
 def check_invariants(
@@ -159,121 +153,17 @@ def check_entries(
     Raises:
         InvariantBroken: they do not belong together.
     """
-    where = f"instance {instance.id}"
-    try:
-        folded = fold(entries)
-    except InvalidArgument as error:
-        raise InvariantBroken(1, f"{where}: {error}") from error
-    stored = Folded.of(instance)
-    if folded != stored:
-        raise InvariantBroken(1, f"{where}: history gives {folded}, but the row is {stored}")
-    _check_times(instance, entries)
-    previous: HistoryEntry | None = None
-    for entry in entries:
-        if entry.instance_id != instance.id:
-            raise InvariantBroken(1, f"{where} has an entry of instance {entry.instance_id}")
-        if previous is not None:
-            if entry.from_state != previous.to_state:
-                raise InvariantBroken(
-                    1, f"{where}: entry {entry.seq} does not begin where the last one ended"
-                )
-            if previous.outcome is not None and entry.kind != "forced":
-                raise InvariantBroken(7, f"{where}: entry {entry.seq} ({entry.kind}) after it was finished")
-        workflow = (versions or {}).get((instance.workflow, entry.definition_version))
-        if workflow is not None:
-            problem = _unlike_definition(entry, workflow)
-            if problem:
-                raise InvariantBroken(2, f"{where}: entry {entry.seq} ({entry.event!r}): {problem}")
-        previous = entry
-
-
-def _check_times(instance: Instance, entries: Sequence[HistoryEntry]) -> None:
-    entered = None
-    last = entries[0].at
-    for entry in entries:
-        if entry.at < last:
-            raise InvariantBroken(1, f"instance {instance.id}: time goes backwards at entry {entry.seq}")
-        last = entry.at
-        entered = entry.at if entry.entered else entered
-    # Only an operator moves what is finished, and where that leads is entered then.
-    finished = None if entries[-1].outcome is None else last
-    told = (entries[0].at, entered, last, finished)
-    stored = (instance.created_at, instance.entered_at, instance.updated_at, instance.finished_at)
-    if told != stored:
-        raise InvariantBroken(
-            1,
-            f"instance {instance.id}: created, entered, updated, finished: {stored}, but history says {told}",
-        )
-
-
-def _unlike_definition(entry: HistoryEntry, workflow: Workflow) -> str:
-    """Why this entry cannot have been made by this definition; empty if it can."""
-    target = workflow.resolved.get(entry.to_state)
-    if target is None:
-        return f"there is no state {entry.to_state!r}"
-    if entry.entered and entry.outcome != target.outcome:
-        return f"the outcome is {entry.outcome!r}, but that of {target.name!r} is {target.outcome!r}"
-    unknown = {timer.event for timer in entry.timers or ()} - set(target.timers)
-    if unknown:
-        return f"{target.name!r} has no timer {', '.join(sorted(unknown))}"
-    match entry.kind:
-        case "created":
-            return (
-                "" if entry.to_state == workflow.initial else f"{entry.to_state!r} is not the initial state"
-            )
-        case "moved":
-            state = workflow.resolved.get(entry.from_state or "")
-            if state is None:
-                return f"there is no state {entry.from_state!r}"
-            if any(_explains(candidate, entry) for candidate in _candidates(state, entry.event)):
-                return ""
-            return f"nothing in {state.name!r} leads like this to {entry.to_state!r}"
-        case "rejected":
-            state = workflow.resolved.get(entry.from_state or "")
-            if state is None or entry.event not in state.events:
-                return f"{entry.from_state!r} does not answer it"
-            if entry.to_state != entry.from_state or entry.entered or entry.change or not entry.blockers:
-                return "a rejection changes nothing and says why"
-    return ""
-
-
-def _candidates(state: ResolvedState, event: str) -> tuple[Candidate, ...]:
-    return state.automatic if event == AUTO else state.events.get(event, ())
-
-
-def _explains(candidate: Candidate, entry: HistoryEntry) -> bool:
-    names = tuple(ref.name for ref in candidate.commands)
-    ran = tuple(result.name for result in entry.commands)
-    if entry.status == "failure":
-        return (
-            candidate.error_target == entry.to_state
-            and entry.entered
-            and ran == names[: len(ran)]
-            and bool(ran)
-            and entry.commands[-1].status == "failure"
-        )
-    if ran != names:
-        return False
-    if candidate.target is None:
-        return not entry.entered and entry.to_state == entry.from_state
-    return entry.entered and candidate.target == entry.to_state
+    _refuse(instance, history_breaches(instance, entries, versions))
 
 
 def _check_awake(instance: Instance, versions: Versions) -> None:
-    """Invariant 5, as far as the row shows it."""
-    where = f"instance {instance.id} in {instance.state!r}"
-    if not instance.open:
-        if instance.timers or instance.continuation is not None:
-            raise InvariantBroken(7, f"{where} is finished, but has something left to do")
-        return
-    workflow = versions.get((instance.workflow, instance.definition_version))
-    state = workflow.resolved.get(instance.state) if workflow is not None else None
-    if state is None:
-        return
-    if instance.continuation is None and {timer.event for timer in instance.timers} - set(state.timers):
-        raise InvariantBroken(5, f"{where} waits for a timer that its definition does not have")
-    if not (state.events or instance.timers or instance.continuation or instance.lease_token):
-        raise InvariantBroken(5, f"{where} is open, and nothing will wake it")
+    """Invariant 5, as far as the row shows it; what is in a state that its definition lacks is an operator's."""
+    _refuse(instance, (one for one in row_breaches(instance, versions) if one.code != "unknown_state"))
+
+
+def _refuse(instance: Instance, breaches: Iterable[Breach]) -> None:
+    for breach in breaches:
+        raise InvariantBroken(breach.invariant, f"instance {instance.id}: {breach.what}")
 
 
 async def _check_due(persistence: Persistence, inventory: Inventory) -> None:
