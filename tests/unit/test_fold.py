@@ -83,7 +83,7 @@ def test_a_snapshot_is_the_whole_instance_as_it_was() -> None:
         _entry(3, at=NOW + 2 * DAY, kind="cancelled", to_state="b", timers=(), outcome="cancelled"),
         _entry(4, at=NOW + 3 * DAY, kind="forced", to_state="c", definition_version=2),
     ]
-    fixed = {
+    fixed: dict[str, Any] = {
         "id": LATER.id, "namespace": "n", "workflow": "w", "created_at": NOW, "metadata": {"m": 1}, "ref": "A1",
         "parent_id": UUID(int=5), "root_id": UUID(int=6),
     }  # fmt: skip

@@ -7,9 +7,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from duraflow.definition.resolve import Candidate
 from duraflow.definition.values import OUTCOMES, to_name
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument, NotSupported
+from duraflow.handlers import Asked
 from duraflow.instance import HistoryEntry, Instance
 from duraflow.machine.guards import choose
 from duraflow.ports import Loaded
@@ -23,26 +25,25 @@ MAX_PAGE = 1_000
 Range = tuple[datetime | None, datetime | None]
 
 
-async def _load(engine: Engine, work: Work | None, target: Target) -> Loaded:
+async def load(engine: Engine, work: Work | None, target: Target) -> Loaded:
+    """An instance as it is, with the time; raises `InstanceNotFound`."""
     engine.check_usable(work)
     key = engine.key(target)
     unit = work.unit if work is not None else None
-    loaded = await _read(
-        engine, work, lambda: engine.persistence.instances.get(unit, key, clock=engine.now())
-    )
+    loaded = await read(engine, work, lambda: engine.persistence.instances.get(unit, key, clock=engine.now()))
     if loaded is None:
         raise engine.not_found(key)
     return loaded  # type: ignore[no-any-return]
 
 
-async def _read(engine: Engine, work: Work | None, read: Any) -> Any:
+async def read(engine: Engine, work: Work | None, ask: Any) -> Any:
     """A read outside a transaction is tried again when the store asks for it; inside one it cannot be."""
-    return await (read() if work is not None else engine.retrying(read))
+    return await (ask() if work is not None else engine.retrying(ask))
 
 
 async def get(engine: Engine, work: Work | None, target: Target) -> Instance:
     """See `Runtime.get`."""
-    return (await _load(engine, work, target)).instance
+    return (await load(engine, work, target)).instance
 
 
 def query_of(
@@ -136,7 +137,7 @@ async def list_instances(
     check_limit(limit)
     after = None if cursor is None else read_cursor(cursor)
     unit = work.unit if work is not None else None
-    found: Sequence[Instance] = await _read(
+    found: Sequence[Instance] = await read(
         engine, work, lambda: engine.persistence.instances.list(unit, query, limit=limit + 1, after=after)
     )
     more = len(found) > limit
@@ -154,7 +155,7 @@ async def count(engine: Engine, work: Work | None, query: InstanceQuery) -> tupl
     """See `Runtime.count`."""
     engine.check_usable(work)
     unit = work.unit if work is not None else None
-    found = await _read(engine, work, lambda: engine.persistence.instances.count(unit, query))
+    found = await read(engine, work, lambda: engine.persistence.instances.count(unit, query))
     return tuple(sorted(found, key=lambda row: (row.workflow, row.state, row.open)))
 
 
@@ -168,8 +169,8 @@ async def history(
         raise InvalidArgument("after", f"{after!r} is not the seq of an entry")
     key = engine.key(target)
     unit = work.unit if work is not None else None
-    instance_id = key if not isinstance(key, tuple) else (await _load(engine, work, target)).instance.id
-    found: Sequence[HistoryEntry] = await _read(
+    instance_id = key if not isinstance(key, tuple) else (await load(engine, work, target)).instance.id
+    found: Sequence[HistoryEntry] = await read(
         engine,
         work,
         lambda: engine.persistence.history.read(
@@ -177,7 +178,7 @@ async def history(
         ),
     )
     if not found and after == 0:
-        await _load(engine, work, target)  # an instance always has entries: so this raises InstanceNotFound
+        await load(engine, work, target)  # an instance always has entries: so this raises InstanceNotFound
     return tuple(found)
 
 
@@ -186,34 +187,44 @@ async def explain(
 ) -> tuple[Explanation, ...]:
     """Every event of the state with its answer. Guards are asked with the payload given for the event, or None."""
     given = {engine.event_name(event): payload for event, payload in (payloads or {}).items()}
-    loaded = await _load(engine, work, target)
+    loaded = await load(engine, work, target)
     instance = loaded.instance
     if not instance.open:
         return ()
     await engine.know(work, instance)
-    workflow = governing(engine, instance)
-    state = workflow.resolved[instance.state]
-    due = {timer.event: timer.due_at for timer in instance.timers}
+    return explanations(engine, governing(engine, instance), loaded, given)
+
+
+def explanations(
+    engine: Engine, workflow: Workflow, loaded: Loaded, payloads: Mapping[str, Any]
+) -> tuple[Explanation, ...]:
+    """Every event of the state of an instance as read, under this definition."""
+    due = {timer.event: timer.due_at for timer in loaded.instance.timers}
     found = []
-    for event, candidates in state.events.items():
+    for event, candidates in workflow.resolved[loaded.instance.state].events.items():
         payload_type = workflow.events.get(event)
-        payload = given.get(event)
+        payload = payloads.get(event)
         if payload is not None and payload_type is not None:
             payload = payload_type.load(payload)
-        step = begin(engine, workflow, instance, loaded.now, payload)
-        at = due.get(event)
-        try:
-            choice = choose(candidates, step.asked(), engine.rules.handlers.guards)
-        except Exception as error:  # noqa: BLE001  # without the real payload a guard may raise anything; it is told
-            found.append(Explanation(event, "unknown", due_at=at, message=f"{type(error).__name__}: {error}"))
-            continue
-        if choice.candidate is None:
-            found.append(Explanation(event, "rejected", blockers=choice.blockers, due_at=at))
-        else:
-            verdict = "external" if choice.candidate.external else "fires"
-            leads_to = choice.candidate.target or state.name
-            found.append(Explanation(event, verdict, leads_to, due_at=at))  # type: ignore[arg-type]
+        asked = begin(engine, workflow, loaded.instance, loaded.now, payload).asked()
+        found.append(answer(engine, event, candidates, asked, due.get(event)))
     return tuple(found)
+
+
+def answer(
+    engine: Engine, event: str, candidates: Iterable[Candidate], asked: Asked, due_at: datetime | None = None
+) -> Explanation:
+    """What these transitions would do now."""
+    try:
+        choice = choose(candidates, asked, engine.rules.handlers.guards)
+    except Exception as error:  # noqa: BLE001  # without the real payload a guard may raise anything; it is told
+        return Explanation(event, "unknown", due_at=due_at, message=f"{type(error).__name__}: {error}")
+    taken = choice.candidate
+    if taken is None:
+        return Explanation(event, "rejected", blockers=choice.blockers, due_at=due_at)
+    return Explanation(
+        event, "external" if taken.external else "fires", taken.target or taken.state, due_at=due_at
+    )
 
 
 async def parked(engine: Engine, work: Work | None, limit: int) -> tuple[Parked, ...]:
@@ -221,7 +232,7 @@ async def parked(engine: Engine, work: Work | None, limit: int) -> tuple[Parked,
     engine.check_usable(work)
     check_limit(limit)
     unit = work.unit if work is not None else None
-    return tuple(await _read(engine, work, lambda: engine.due.parked(unit, limit=limit)))
+    return tuple(await read(engine, work, lambda: engine.due.parked(unit, limit=limit)))
 
 
 async def health(engine: Engine) -> Health:
