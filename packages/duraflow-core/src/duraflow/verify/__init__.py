@@ -1,0 +1,1 @@
+"""What can be said of a workflow before it runs?"""

@@ -1,0 +1,184 @@
+"""What happens in a run of a workflow, one move after the other, and how does it read?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import attrs
+
+from duraflow.definition.resolve import Candidate
+from duraflow.definition.values import EMPTY
+from duraflow.machine.chain import AUTO
+
+CREATED = "$created"
+MoveStatus = Literal["success", "failure", "rejected", "rests"]
+CommandOutcome = Literal["success", "failure"]
+
+
+def _answers(value: Mapping[str, bool] | None) -> Mapping[str, bool]:
+    return dict(value) if value else EMPTY
+
+
+def _commands(value: Iterable[Iterable[str]]) -> tuple[tuple[str, CommandOutcome], ...]:
+    return tuple((name, outcome) for name, outcome in value)  # type: ignore[misc]  # what JSON gives back, too
+
+
+@attrs.frozen
+class Move:
+    """One thing that happens to an instance: what history would have an entry for, or that a chain comes to rest.
+
+    Attributes:
+        event: the event; `$created`, or `$auto` for an automatic transition.
+        from_state: None for the creation.
+        status: `failure` when a command answers `Failure` and the error target is taken; `rejected` when guards say
+            no; `rests` when guards say no to every automatic transition, so that the chain ends here.
+        path: the transition in the definition; empty where none is taken.
+        guards: what the guards asked for this move answer. The others may answer as they like.
+        commands: each command that runs, in order, with what it answers.
+        timer: the event is a timer, which fires by itself.
+        entered: whether a state is entered (also again).
+        external: a worker runs it, in a step of its own.
+    """
+
+    event: str
+    from_state: str | None
+    to_state: str
+    status: MoveStatus = "success"
+    path: str = attrs.field(default="", kw_only=True)
+    guards: Mapping[str, bool] = attrs.field(default=EMPTY, converter=_answers, kw_only=True, hash=False)
+    commands: tuple[tuple[str, CommandOutcome], ...] = attrs.field(
+        default=(), converter=_commands, kw_only=True
+    )
+    timer: bool = attrs.field(default=False, kw_only=True)
+    entered: bool = attrs.field(default=True, kw_only=True)
+    external: bool = attrs.field(default=False, kw_only=True)
+
+    @property
+    def starts(self) -> bool:
+        """Whether it begins a step: a creation, an event or a timer does, an automatic move goes on."""
+        return self.event != AUTO
+
+    @property
+    def recorded(self) -> bool:
+        """Whether history has an entry for it."""
+        return self.status != "rests"
+
+    @property
+    def moves(self) -> bool:
+        """Whether a transition is taken."""
+        return self.status in {"success", "failure"} and self.event != CREATED
+
+    def __str__(self) -> str:
+        return f"{_what(self)} {_where(self)}{_why(self)}"
+
+
+Run = tuple[Move, ...]
+"""What happens to one instance, from its creation on."""
+
+
+def _what(move: Move) -> str:
+    if move.status == "rests":
+        return "(rests)"
+    return f"{move.event} (timer)" if move.timer else move.event
+
+
+def _where(move: Move) -> str:
+    if move.from_state is None:
+        return f"-> {move.to_state}"
+    if move.status == "rejected":
+        return f"{move.from_state}, rejected"
+    if move.status == "rests":
+        return move.from_state
+    if not move.entered:
+        return f"{move.from_state}, stays"
+    return f"{move.from_state} -> {move.to_state}"
+
+
+def _why(move: Move) -> str:
+    parts = [f"{asked}: {'yes' if answer else 'no'}" for asked, answer in move.guards.items()]
+    parts += [f"{name}: {'done' if outcome == 'success' else 'Failure'}" for name, outcome in move.commands]
+    return f"  [{', '.join(parts)}]" if parts else ""
+
+
+def print_run(run: Iterable[Move], *, indent: str = "") -> str:
+    """A run as people read a history: one line for each move, what was asked and done behind it."""
+    rows = []
+    seq = 0
+    for move in run:
+        seq += move.recorded
+        number = str(seq) if move.recorded else ""
+        rows.append((number, _what(move), _where(move), _why(move).strip()))
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    lines = (
+        f"{indent}{number:>{widths[0]}}  {what:<{widths[1]}}  {where:<{widths[2]}}  {why}"
+        for number, what, where, why in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def states_of(run: Iterable[Move]) -> tuple[str, ...]:
+    """The states that a run enters, in order, one entered again as often as it is."""
+    return tuple(move.to_state for move in run if move.entered and move.recorded)
+
+
+def move_of(
+    candidate: Candidate,
+    event: str,
+    state: str,
+    *,
+    failing: int | None,
+    guards: Mapping[str, bool],
+    timer: bool,
+) -> Move:
+    """The move that a transition makes; `failing` is the command that answers `Failure`, None if none does."""
+    names = [ref.name for ref in candidate.commands]
+    if failing is None:
+        target = candidate.target
+        commands: list[tuple[str, CommandOutcome]] = [(name, "success") for name in names]
+    else:
+        target = candidate.error_target
+        commands = [(name, "success") for name in names[:failing]]
+        commands.append((names[failing], "failure"))
+    return Move(
+        event,
+        state,
+        target or state,
+        "success" if failing is None else "failure",
+        path=candidate.path,
+        guards=guards,
+        commands=commands,
+        timer=timer,
+        entered=target is not None,
+        external=candidate.external,
+    )
+
+
+def move_to_json(move: Move) -> dict[str, Any]:
+    """A move as plain JSON data; what has its default is left out."""
+    found: dict[str, Any] = {
+        "event": move.event,
+        "from": move.from_state,
+        "to": move.to_state,
+        "status": move.status,
+    }
+    if move.path:
+        found["path"] = move.path
+    if move.guards:
+        found["guards"] = dict(move.guards)
+    if move.commands:
+        found["commands"] = [list(command) for command in move.commands]
+    for flag, default in (("timer", False), ("entered", True), ("external", False)):
+        if getattr(move, flag) is not default:
+            found[flag] = getattr(move, flag)
+    return found
+
+
+def move_from_json(data: Mapping[str, Any]) -> Move:
+    """The move that `move_to_json` wrote."""
+    more = {
+        key: data[key]
+        for key in ("path", "guards", "commands", "timer", "entered", "external")
+        if key in data
+    }
+    return Move(data["event"], data["from"], data["to"], data.get("status", "success"), **more)
