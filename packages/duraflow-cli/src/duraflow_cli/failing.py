@@ -1,0 +1,114 @@
+"""How is an error told: in which words, with which exit code, and without anything secret?"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import click
+
+from duraflow import errors
+from duraflow_cli.asked import Asked
+from duraflow_cli.codes import Code
+
+# The number by the class of the error; of several that fit, the first counts.
+_CODES: tuple[tuple[type[BaseException], Code], ...] = (
+    (errors.InstanceNotFound, Code.NOT_FOUND),
+    (errors.DefinitionNotFound, Code.NOT_FOUND),
+    (errors.AlreadyExists, Code.REFUSED),
+    (errors.EventRefused, Code.REFUSED),
+    (errors.Rejected, Code.REFUSED),
+    (errors.CommandFailed, Code.REFUSED),
+    (errors.ConcurrencyConflict, Code.REFUSED),
+    (errors.DefinitionConflict, Code.REFUSED),
+    (errors.Busy, Code.REFUSED),
+    (errors.ChainTooDeep, Code.REFUSED),
+    (errors.StoreUnavailable, Code.UNAVAILABLE),
+    (errors.LockTimeout, Code.UNAVAILABLE),
+    (errors.SchemaMismatch, Code.UNAVAILABLE),
+    (errors.InvalidArgument, Code.MISUSED),
+    (errors.DefinitionError, Code.MISUSED),
+    (errors.Misuse, Code.MISUSED),
+    (errors.NotSupported, Code.MISUSED),
+)
+
+_SHORTEST_SECRET = 4
+_IN_URL = re.compile(r"(\w+://[^\s:/@]*):[^\s/@]+@")
+_IN_KEYWORDS = re.compile(r"(\b(?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\"]+)")
+
+
+class NotAgreed(click.ClickException):
+    """Nobody agreed. Nothing was done."""
+
+    exit_code = Code.NO
+
+
+class Refused(click.ClickException):
+    """A command of ours says no, in words of its own."""
+
+    def __init__(self, message: str, code: Code = Code.NO) -> None:
+        super().__init__(message)
+        self.exit_code = code
+
+
+def code_of(error: BaseException) -> Code:
+    """The exit code that says what kind of error it was."""
+    if isinstance(error, click.ClickException):
+        return Code(error.exit_code) if error.exit_code != 1 else Code.NO
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    if type(error).__module__.partition(".")[0] in ("psycopg", "psycopg_pool"):
+        return Code.UNAVAILABLE
+    return Code.FAILED
+
+
+def tell(error: BaseException, asked: Asked) -> Code:
+    """Write an error to stderr, and give the code to end with."""
+    code = code_of(error)
+    if asked.traceback and not isinstance(error, click.ClickException):
+        shown = "".join(traceback.format_exception(error))
+        sys.stderr.write(hidden(shown, asked.secrets))
+        return code
+    if asked.json:
+        line = json.dumps({**_fields(error), "exit_code": int(code)}, ensure_ascii=False, default=str)
+    else:
+        line = f"duraflow: {_text(error)}"
+        if code is Code.FAILED:
+            line += "\n  (--traceback shows where it comes from)"
+        if isinstance(error, click.UsageError) and error.ctx is not None:
+            line += f"\n  (try: {error.ctx.command_path} --help)"
+    sys.stderr.write(hidden(line, asked.secrets).rstrip() + "\n")
+    return code
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """The text without the secrets, and without whatever looks like a password in a connection string."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
+    return _IN_KEYWORDS.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, errors.DuraflowError):
+        return str(error)
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _fields(error: BaseException) -> dict[str, Any]:
+    """An error as data: its class, its text, and what it knows."""
+    more: dict[str, Any] = {}
+    if isinstance(error, errors.DuraflowError) and attrs.has(type(error)):
+        from duraflow_cli.values import as_json
+
+        more = {name: value for name, value in as_json(error).items() if name not in ("error", "message")}
+    return {"error": type(error).__name__, "message": _text(error), **more}

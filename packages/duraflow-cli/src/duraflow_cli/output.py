@@ -1,0 +1,142 @@
+"""How is an answer printed: as a table for people, or as JSON for programs?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from duraflow import Codec
+from duraflow_cli.asked import Asked
+from duraflow_cli.values import as_json, users
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Wide enough for any row: what is read by a program or a pager is never cut or wrapped.
+_UNBOUNDED = 100_000
+
+
+@attrs.frozen
+class Output:
+    """Where the answers go."""
+
+    json: bool
+    codec: Codec = attrs.field(factory=Codec)
+
+    @classmethod
+    def of(cls, asked: Asked, codec: Codec | None = None) -> Output:
+        """As the options say."""
+        return cls(asked.json, codec or Codec())
+
+    def document(self, value: Any) -> None:
+        """One JSON document."""
+        write(json.dumps(as_json(value, self.codec), ensure_ascii=False, indent=2))
+
+    def line(self, value: Any) -> None:
+        """One line of JSON Lines, written at once."""
+        write(json.dumps(as_json(value, self.codec), ensure_ascii=False, separators=(",", ":")))
+        sys.stdout.flush()
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+        """A table; where there are no rows, a sentence that says so."""
+        texts = [[self.text(cell) for cell in row] for row in rows]
+        if not texts:
+            write(empty)
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for column in columns:
+            table.add_column(Text(column), overflow="fold")
+        for row in texts:
+            table.add_row(*map(Text, row))
+        _print(table)
+
+    def pairs(self, rows: Iterable[tuple[str, object]]) -> None:
+        """What is known of one thing: a name and a value a line; what is empty is left out."""
+        self._pairs([(name, self.text(value)) for name, value in rows])
+
+    def _pairs(self, rows: list[tuple[str, str]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in rows:
+            if value:
+                table.add_row(Text(name), Text(value))
+        _print(table)
+
+    def text(self, value: object) -> str:
+        """A value in a cell."""
+        match value:
+            case None:
+                return ""
+            case str():
+                return visible(value)
+            case bool():
+                return "yes" if value else "no"
+            case datetime():
+                return time_text(value)
+            case _:
+                return visible(str(value))
+
+    def data(self, value: object) -> str:
+        """Something that a user stored, in a cell: short JSON; empty for nothing."""
+        if value is None or value in ({}, [], ()):
+            return ""
+        return json.dumps(users(value, self.codec), ensure_ascii=False)
+
+
+def time_text(moment: datetime) -> str:
+    """A time in UTC, to the second.
+
+    >>> time_text(datetime(2026, 11, 21, 9, 30, 5, 999, tzinfo=timezone.utc))
+    '2026-11-21 09:30:05Z'
+    """
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def visible(text: str) -> str:
+    r"""Text in which nothing speaks to the terminal: control characters as escapes.
+
+    >>> visible("A-1\x1b[2J")
+    'A-1\\x1b[2J'
+    """
+    return "".join(
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+    )
+
+
+def write(text: str) -> None:
+    """One line, or several, to stdout."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """A word to the person who asked, beside the answer: on stderr."""
+    click.echo(text, err=True)
+
+
+def _print(renderable: Any) -> None:
+    console = _console()
+    with console.capture() as capture:
+        console.print(renderable)
+    for line in capture.get().splitlines():
+        write(line.rstrip())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(file=sys.stdout, highlight=False)
+    return Console(file=sys.stdout, highlight=False, width=_UNBOUNDED, color_system=None)
