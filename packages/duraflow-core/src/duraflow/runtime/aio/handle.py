@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from duraflow.differences import InstanceDiff
 from duraflow.instance import HistoryEntry, Instance
 from duraflow.results import (
     Explanation,
@@ -57,6 +59,14 @@ class AsyncHandle:
     async def explain(self, payloads: Mapping[str, Any] | None = None) -> tuple[Explanation, ...]:
         """See `AsyncRuntime.explain`."""
         return await self._calls.explain(self.target, payloads)
+
+    async def state_at(self, *, seq: int | None = None, time: datetime | None = None) -> Instance:
+        """See `AsyncRuntime.state_at`."""
+        return await self._calls.state_at(self.target, seq=seq, time=time)
+
+    async def diff(self, a: int | datetime, b: int | datetime | None = None) -> InstanceDiff:
+        """See `AsyncRuntime.diff`."""
+        return await self._calls.diff(self.target, a, b)
 
     async def cancel(self, *, reason: str = "", by: str = "") -> FireResult:
         """See `AsyncRuntime.cancel`."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from duraflow.differences import InstanceDiff
 from duraflow.instance import HistoryEntry, Instance
 from duraflow.results import (
     Explanation,
@@ -57,6 +59,14 @@ class Handle:
     def explain(self, payloads: Mapping[str, Any] | None = None) -> tuple[Explanation, ...]:
         """See `Runtime.explain`."""
         return self._calls.explain(self.target, payloads)
+
+    def state_at(self, *, seq: int | None = None, time: datetime | None = None) -> Instance:
+        """See `Runtime.state_at`."""
+        return self._calls.state_at(self.target, seq=seq, time=time)
+
+    def diff(self, a: int | datetime, b: int | datetime | None = None) -> InstanceDiff:
+        """See `Runtime.diff`."""
+        return self._calls.diff(self.target, a, b)
 
     def cancel(self, *, reason: str = "", by: str = "") -> FireResult:
         """See `Runtime.cancel`."""

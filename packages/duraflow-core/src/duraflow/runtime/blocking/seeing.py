@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from duraflow.differences import InstanceDiff
+from duraflow.instance import Instance
+from duraflow.runtime import seeing
 from duraflow.runtime.blocking.base import Base
+from duraflow.runtime.drive import drive
+from duraflow.runtime.engine import Target
 
 
 class Seeing(Base):
     """Earlier states, differences, reasons."""
+
+    def state_at(self, target: Target, *, seq: int | None = None, time: datetime | None = None) -> Instance:
+        """An instance as it was, worked out from its history: what `get` gave at that moment.
+
+        Of all but the last entry, `lease_token`, `waiting_events` and `continuation` are not recorded, and empty.
+
+        Args:
+            seq: right after the entry with this number. In the middle of a chain of automatic moves, too, where no
+                reader ever saw it.
+            time: at this time (aware): after the last entry that is not later.
+
+        Raises:
+            InvalidArgument: it has no such entry, or was not yet created.
+        """
+        return drive(seeing.state_at(self._engine, self._work, target, seq, time))
+
+    def diff(self, target: Target, a: int | datetime, b: int | datetime | None = None) -> InstanceDiff:
+        """What has changed in an instance between two moments; `print` it for a report.
+
+        Args:
+            a: the earlier moment: the `seq` of an entry (right after it), or a time (aware).
+            b: the later one, likewise; None is now.
+
+        Raises:
+            InvalidArgument: it has no such entry, was not yet created, or `a` is later than `b`.
+        """
+        return drive(seeing.diff(self._engine, self._work, target, a, b))

@@ -32,6 +32,7 @@ _PARTS = (
     "operating",
     "scopes",
     "asking",
+    "seeing",
     "observing",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
