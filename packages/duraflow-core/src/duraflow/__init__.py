@@ -20,6 +20,7 @@ from duraflow.definition.values import (
     not_,
 )
 from duraflow.definition.workflow import Workflow
+from duraflow.diagnosis import Checkup, Diagnosis, DoctorReport
 from duraflow.diagram import to_dot, to_markdown, to_mermaid, transition_table
 from duraflow.errors import (
     AlreadyExists,
@@ -52,7 +53,7 @@ from duraflow.instance import (
     HistoryEntry,
     Instance,
 )
-from duraflow.ports import Persistence
+from duraflow.ports import FeedEntry, Persistence
 from duraflow.results import (
     Explanation,
     Failure,
@@ -68,8 +69,8 @@ from duraflow.results import (
     SweepResult,
     Unfired,
 )
-from duraflow.runtime.aio import AsyncBoundRuntime, AsyncHandle, AsyncLockedRuntime, AsyncRuntime
-from duraflow.runtime.blocking import BoundRuntime, Handle, LockedRuntime, Runtime
+from duraflow.runtime.aio import AsyncBoundRuntime, AsyncChanges, AsyncHandle, AsyncLockedRuntime, AsyncRuntime
+from duraflow.runtime.blocking import BoundRuntime, Changes, Handle, LockedRuntime, Runtime
 from duraflow.runtime.commands import CommandContext
 from duraflow.runtime.options import StoreRetryPolicy, TimerRetryPolicy
 from duraflow.runtime.work import UnitResources
@@ -80,6 +81,7 @@ __all__ = [
     "AlreadyExists",
     "ArmedTimer",
     "AsyncBoundRuntime",
+    "AsyncChanges",
     "AsyncHandle",
     "AsyncLockedRuntime",
     "AsyncRuntime",
@@ -88,6 +90,8 @@ __all__ = [
     "Busy",
     "ChainTooDeep",
     "Change",
+    "Changes",
+    "Checkup",
     "Codec",
     "CommandContext",
     "CommandFailed",
@@ -99,10 +103,13 @@ __all__ = [
     "DefinitionError",
     "DefinitionNotFound",
     "DelayRef",
+    "Diagnosis",
+    "DoctorReport",
     "DuraflowError",
     "EventRefused",
     "Explanation",
     "Failure",
+    "FeedEntry",
     "Finding",
     "FireResult",
     "Firing",

@@ -11,6 +11,7 @@ from duraflow.memory.definitions import InMemoryDefinitionStore
 from duraflow.memory.due import InMemoryDueStore
 from duraflow.memory.feed import InMemoryChangeFeed
 from duraflow.memory.history import InMemoryHistoryStore
+from duraflow.memory.inspection import InMemoryInspector
 from duraflow.memory.instances import InMemoryInstanceStore
 from duraflow.memory.lifecycle import InMemoryLifecycle
 from duraflow.memory.outbox import InMemoryOutbox
@@ -22,6 +23,7 @@ from duraflow.ports import (
     DefinitionStore,
     DueStore,
     HistoryStore,
+    Inspector,
     InstanceStore,
     Lifecycle,
     Outbox,
@@ -80,6 +82,9 @@ class InMemoryPersistence(Persistence):
     )
     feed: ChangeFeed | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryChangeFeed(self._access), takes_self=True)
+    )
+    inspector: Inspector | None = attrs.field(
+        default=attrs.Factory(lambda self: InMemoryInspector(self._access), takes_self=True)
     )
     lifecycle: Lifecycle | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryLifecycle(self._access), takes_self=True)

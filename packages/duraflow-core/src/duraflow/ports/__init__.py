@@ -27,6 +27,7 @@ from duraflow.ports.base import (
     Writer,
 )
 from duraflow.ports.feed import ChangeFeed, FeedEntry, FeedPage, FeedPosition
+from duraflow.ports.inspection import Examination, Inspector
 from duraflow.ports.outbox import Outbox
 from duraflow.ports.persistence import Persistence
 from duraflow.ports.receipts import ReceiptStore
@@ -38,11 +39,13 @@ __all__ = [
     "DueInstance",
     "DueStore",
     "Environment",
+    "Examination",
     "FeedEntry",
     "FeedPage",
     "FeedPosition",
     "HistoryStore",
     "Ids",
+    "Inspector",
     "InstanceStore",
     "Key",
     "Lifecycle",

@@ -14,6 +14,7 @@ from duraflow.ports.base import (
     Writer,
 )
 from duraflow.ports.feed import ChangeFeed
+from duraflow.ports.inspection import Inspector
 from duraflow.ports.outbox import Outbox
 from duraflow.ports.receipts import ReceiptStore
 
@@ -37,6 +38,7 @@ class Persistence:
     receipts: ReceiptStore | None = None
     outbox: Outbox | None = None
     feed: ChangeFeed | None = None
+    inspector: Inspector | None = None
     lifecycle: Lifecycle | None = None
     namespace: str = "default"
     kind: str = "any"
