@@ -14,9 +14,9 @@ VENV := .venv
 BIN  := $(VENV)/bin
 # Made anew after every change of what is installed.
 INSTALLED := $(VENV)/.installed
-PACKAGES  := packages/duraflow-core packages/duraflow-pg
+PACKAGES  := packages/duraflow-core packages/duraflow-pg packages/duraflow-cli
 MIGRATIONS := sql/dbmate
-TYPED := packages/duraflow-core/src packages/duraflow-pg/src devtools tests examples bench
+TYPED := packages/duraflow-core/src packages/duraflow-pg/src packages/duraflow-cli/src devtools tests examples bench
 
 # DATABASE_URL may stand in .env, as dbmate itself would read it.
 ifndef DATABASE_URL
@@ -29,7 +29,7 @@ export DATABASE_URL
 help: ## show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## make .venv with both packages (editable) and all tools
+install: $(INSTALLED) ## make .venv with the packages (editable) and all tools
 
 $(INSTALLED): requirements/dev.txt constraints.txt $(PACKAGES:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -75,7 +75,7 @@ new-migration: $(INSTALLED) ## make an empty migration (NAME=add_something)
 	@test -n "$(NAME)" || { echo 'say what it does: make new-migration NAME=add_something' >&2; exit 2; }
 	$(BIN)/dbmate --migrations-dir $(MIGRATIONS) new "$(NAME)"
 
-build: $(INSTALLED) ## sdist and wheel of both packages in build/dist
+build: $(INSTALLED) ## sdist and wheel of each package in build/dist
 	rm -rf build/dist
 	for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir build/dist $$package || exit 1; done
 

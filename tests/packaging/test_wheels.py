@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("duraflow-core", "duraflow-pg")
+PACKAGES = ("duraflow-core", "duraflow-pg", "duraflow-cli")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -26,7 +26,7 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both wheels, each built from its sdist, which holds all that is needed."""
+    """All wheels, each built from its sdist, which holds all that is needed."""
     made: dict[str, Path] = {}
     for name in PACKAGES:
         folder = tmp_path_factory.mktemp(name)
@@ -42,13 +42,14 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def stranger(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of a new environment that has the two wheels and what they ask for."""
+    """The Python of a new environment that has the wheels and what they ask for."""
     folder = tmp_path_factory.mktemp("stranger")
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     run(
         python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", ROOT / "constraints.txt",
-        wheels["duraflow-core"], f"duraflow-pg[binary] @ file://{wheels['duraflow-pg']}", cwd=folder,
+        wheels["duraflow-core"], f"duraflow-pg[binary] @ file://{wheels['duraflow-pg']}", wheels["duraflow-cli"],
+        cwd=folder,
     )  # fmt: skip
     return python
 
@@ -62,6 +63,8 @@ def test_the_wheel_carries_the_migrations_and_the_types(wheels: dict[str, Path])
     assert "duraflow_pg/py.typed" in names
     with zipfile.ZipFile(wheels["duraflow-core"]) as archive:
         assert "duraflow/py.typed" in archive.namelist()
+    with zipfile.ZipFile(wheels["duraflow-cli"]) as archive:
+        assert "duraflow_cli/py.typed" in archive.namelist()
 
 
 def test_the_core_asks_for_attrs_only(wheels: dict[str, Path]) -> None:
@@ -85,3 +88,13 @@ def test_the_installed_package_copies_its_migrations(stranger: Path, tmp_path: P
     run(stranger, "-m", "duraflow_pg", "migrations", "copy", tmp_path / "db", cwd=tmp_path)
     copied = {file.name for file in (tmp_path / "db").glob("*.sql")}
     assert copied == {file.name for file in (ROOT / "sql" / "dbmate").glob("*.sql")}
+
+
+def test_the_installed_command_runs(stranger: Path, tmp_path: Path) -> None:
+    """`duraflow` is on the path, and draws a workflow of the folder that it is called in."""
+    (example, *_) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    definition = example.partition("with Runtime(")[0]
+    (tmp_path / "shop.py").write_text(f"{definition}\nworkflows = [order]\n")
+    command = stranger.parent / "duraflow"
+    assert run(command, "--version", cwd=tmp_path) == "duraflow 0.1.0\n"
+    assert run(command, "diagram", "--app", "shop", cwd=tmp_path).startswith("stateDiagram-v2")

@@ -11,7 +11,7 @@ _ROOT = Path(__file__).parents[2]
 def test_every_distribution_carries_the_licence() -> None:
     """A distribution can only take files from its own folder, so the licence is there as a copy."""
     licence = (_ROOT / "LICENSE").read_text()
-    for package in ("duraflow-core", "duraflow-pg"):
+    for package in ("duraflow-core", "duraflow-pg", "duraflow-cli"):
         assert (_ROOT / "packages" / package / "LICENSE").read_text() == licence
 
 
