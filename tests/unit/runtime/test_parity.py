@@ -29,10 +29,21 @@ PAIRS = [
     (blocking.BoundRuntime, aio.AsyncBoundRuntime),
     (blocking.LockedRuntime, aio.AsyncLockedRuntime),
     (blocking.Handle, aio.AsyncHandle),
+    (blocking.Changes, aio.AsyncChanges),
 ]
-TWINS = {"__enter__": "__aenter__", "__exit__": "__aexit__"}
+TWINS = {
+    "__enter__": "__aenter__",
+    "__exit__": "__aexit__",
+    "__iter__": "__aiter__",
+    "__next__": "__anext__",
+}
 SCOPES = {"transaction", "using", "locked"}
-PLAIN = {"__init__", "handle", "resource", "connection"}
+PLAIN = {"__init__", "__aiter__", "handle", "resource", "connection", "changes"}
+
+
+def _twin(cls: type, name: str) -> str:
+    """The name on the asyncio side; iterators are closed by what `contextlib.aclosing` calls."""
+    return "aclose" if (cls, name) == (blocking.Changes, "close") else TWINS.get(name, name)
 
 
 def _members(cls: type) -> dict[str, Any]:
@@ -61,7 +72,7 @@ def _same_text(ours: str | None, theirs: str | None) -> bool:
 def test_they_have_the_same_members(blocking_class: type, asyncio_class: type) -> None:
     """Every name of one is in the other, in the same order."""
     ours, theirs = _members(blocking_class), _members(asyncio_class)
-    assert [TWINS.get(name, name) for name in ours] == list(theirs)
+    assert [_twin(blocking_class, name) for name in ours] == list(theirs)
 
 
 @pytest.mark.parametrize(("blocking_class", "asyncio_class"), PAIRS, ids=lambda cls: cls.__name__)
@@ -69,7 +80,7 @@ def test_they_take_and_give_the_same(blocking_class: type, asyncio_class: type) 
     """Parameters, their kinds, defaults and types, and what comes back."""
     theirs = _members(asyncio_class)
     for name, method in _members(blocking_class).items():
-        twin = theirs[TWINS.get(name, name)]
+        twin = theirs[_twin(blocking_class, name)]
         if isinstance(method, property):
             assert isinstance(twin, property)
             method, twin = method.fget, twin.fget
@@ -87,7 +98,7 @@ def test_they_say_the_same(blocking_class: type, asyncio_class: type) -> None:
     for name, method in _members(blocking_class).items():
         if name.startswith("__"):
             continue
-        twin = theirs[name]
+        twin = theirs[_twin(blocking_class, name)]
         assert method.__doc__, name
         pointed = twin.__doc__ is not None and f"`{blocking_class.__name__}.{name}`" in twin.__doc__
         pointed |= twin.__doc__ is not None and f"`Runtime.{name}`" in twin.__doc__

@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from duraflow.definition.checks.names import name_problem
 from duraflow.errors import InvalidArgument
 from duraflow.ports import (
+    ChangeFeed,
     DefinitionStore,
     DueStore,
     HistoryStore,
@@ -28,6 +29,7 @@ from duraflow_pg.connections import AsyncioConnections, BlockingConnections, Con
 from duraflow_pg.database import PgDatabase, Timeouts
 from duraflow_pg.definitions import PgDefinitionStore
 from duraflow_pg.due import PgDueStore
+from duraflow_pg.feed import PgChangeFeed
 from duraflow_pg.grouping import Grouping
 from duraflow_pg.history import PgHistoryStore
 from duraflow_pg.instances import PgInstanceStore
@@ -168,6 +170,7 @@ class PgPersistence(Persistence):
     writer: Writer | None = _port(lambda self: PgWriter(self.database))
     due: DueStore | None = _port(lambda self: PgDueStore(self.database))
     definitions: DefinitionStore | None = _port(lambda self: PgDefinitionStore(self.database))
+    feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 
     @classmethod
@@ -265,6 +268,7 @@ class AsyncPgPersistence(Persistence):
     writer: Writer | None = _port(lambda self: PgWriter(self.database, Grouping(), Grouping(eager=True)))
     due: DueStore | None = _port(lambda self: PgDueStore(self.database))
     definitions: DefinitionStore | None = _port(lambda self: PgDefinitionStore(self.database))
+    feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import islice
 from operator import itemgetter
 from uuid import UUID
 
@@ -14,9 +13,6 @@ from duraflow.memory.access import Access
 from duraflow.memory.tables import FeedPlace, Tables
 from duraflow.ports import FeedEntry, FeedPage, FeedPosition
 from duraflow.records import Record, entry_from_record
-
-WINDOW = 1_000
-"""How many entries one read looks at, for those of one workflow."""
 
 _STEP_S = 0.01
 
@@ -29,33 +25,24 @@ class InMemoryChangeFeed:
 
     async def read(self, after: FeedPosition | None, /, *, limit: int, workflow: str | None) -> FeedPage:
         namespace, codec = self._access.namespace, self._access.codec
-        found: list[tuple[FeedPlace, Record, Record]] = []
-        reached: FeedPlace | None = None
         with self._access.view(None) as view:
             tables = view.tables
             if after is not None and after.position > tables.commits + 1:
                 raise InvalidArgument(
                     "after", "this cursor lies ahead of all that was committed: it is of another database"
                 )
-            places = tables.fed.get(namespace, [])
-            begin = 0 if after is None else bisect_right(places, (*attrs.astuple(after), 0))
-            for reached in islice(places, begin, begin + WINDOW):
-                instance = tables.instances[reached[1]]
-                if workflow is None or instance["workflow"] == workflow:
-                    found.append((reached, instance, _entry(tables, reached)))
-                    if len(found) == limit:
-                        break
-            more = reached is not None and reached != places[-1]
-        return FeedPage(
-            tuple(
-                FeedEntry(
-                    _position(place), instance["workflow"], instance["ref"], entry_from_record(entry, codec)
-                )
-                for place, instance, entry in found
-            ),
-            None if reached is None else _position(reached),
-            more,
+            order = tables.fed.get(namespace, [])
+            begin = 0 if after is None else bisect_right(order, (*attrs.astuple(after), 0))
+            places = order[begin : begin + limit]
+            rows = [(place, tables.instances[place[1]], _entry(tables, place)) for place in places]
+        entries = tuple(
+            FeedEntry(
+                _position(place), instance["workflow"], instance["ref"], entry_from_record(entry, codec)
+            )
+            for place, instance, entry in rows
+            if workflow is None or instance["workflow"] == workflow
         )
+        return FeedPage(entries, _position(places[-1]) if places else None, more=len(places) == limit)
 
     async def end(self) -> FeedPosition:
         with self._access.view(None) as view:

@@ -29,7 +29,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from duraflow.ports import Waits
 from duraflow.runtime.aio import AsyncBoundRuntime, AsyncRuntime
-from duraflow.runtime.blocking import BoundRuntime, Handle, Runtime
+from duraflow.runtime.blocking import BoundRuntime, Changes, Handle, Runtime
 from duraflow.runtime.drive import drive
 from duraflow.runtime.waits import AsyncioWaits, BlockingWaits
 
@@ -148,6 +148,8 @@ class _Awaitable:
             return value
         if name in {"transaction", "using", "locked"}:
             return lambda *arguments, **options: _entered(value(*arguments, **options))
+        if name == "changes":
+            return lambda *arguments, **options: _AwaitableChanges(value(*arguments, **options))
         if name == "handle":
             return lambda *arguments, **options: _Awaitable(value(*arguments, **options))
 
@@ -162,6 +164,31 @@ class _Awaitable:
 
     async def __aexit__(self, *failure: object) -> Any:
         return self._inner.__exit__(*failure)
+
+
+class _AwaitableChanges:
+    """A blocking iterator with the calls of the asyncio one."""
+
+    def __init__(self, inner: Changes) -> None:
+        self._inner = inner
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return next(self._inner)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        self._inner.close()
+
+    async def __aenter__(self) -> Any:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._inner.close()
 
 
 def _wrapped(value: Any) -> Any:

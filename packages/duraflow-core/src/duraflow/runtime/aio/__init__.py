@@ -4,7 +4,15 @@ Each method awaits the same coroutine that `Runtime` drives; a test holds the tw
 """
 
 from duraflow.runtime.aio.calls import AsyncCalls
+from duraflow.runtime.aio.feeding import AsyncChanges
 from duraflow.runtime.aio.handle import AsyncHandle
 from duraflow.runtime.aio.runtime import AsyncBoundRuntime, AsyncLockedRuntime, AsyncRuntime
 
-__all__ = ["AsyncBoundRuntime", "AsyncCalls", "AsyncHandle", "AsyncLockedRuntime", "AsyncRuntime"]
+__all__ = [
+    "AsyncBoundRuntime",
+    "AsyncCalls",
+    "AsyncChanges",
+    "AsyncHandle",
+    "AsyncLockedRuntime",
+    "AsyncRuntime",
+]

@@ -2,8 +2,78 @@
 
 from __future__ import annotations
 
+from collections import deque
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from duraflow.definition.workflow import Workflow
+from duraflow.ports import FeedEntry
+from duraflow.runtime import feeding
 from duraflow.runtime.aio.base import AsyncBase
+
+
+class AsyncChanges:
+    """An iterator over history entries, from `AsyncRuntime.changes`.
+
+    It holds nothing while it waits or while you work on an entry, so that leaving it leaves nothing behind. After an
+    exception, such as `StoreUnavailable`, ask for the next entry again: it goes on where it was.
+    """
+
+    def __init__(self, reader: feeding.FeedReader) -> None:
+        self._reader = reader
+        self._read: deque[FeedEntry] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> FeedEntry:
+        if not self._read and not self._reader.closed:
+            self._read.extend(await self._reader.next_entries())
+        if not self._read or self._reader.closed:
+            self._reader.closed = True
+            raise StopAsyncIteration
+        return self._read.popleft()
+
+    async def aclose(self) -> None:
+        """End it; from elsewhere, too. One that waits for entries ends within `poll`."""
+        self._reader.closed = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
 class AsyncFeeding(AsyncBase):
     """The change feed and the outbox."""
+
+    def changes(
+        self,
+        *,
+        after: str | None = None,
+        workflow: str | Workflow | None = None,
+        follow: bool = False,
+        poll: timedelta = timedelta(seconds=1),
+    ) -> AsyncChanges:
+        """All history entries of the namespace, in one order in which none is ever passed over.
+
+        The entries of an instance come in the order of their `seq`. What a transaction has written is shown when no
+        older one is open any more, so any long write transaction of the database server delays the feed.
+
+        Args:
+            after: the `cursor` of the entry to go on after, from whichever process; None begins with the oldest, `now`
+                with what is still to come.
+            workflow: only entries of instances of this workflow.
+            follow: wait for more instead of ending with what is there.
+            poll: how long to wait before looking again; hints from the store make it shorter. 1 ms to a day.
+
+        Raises:
+            InvalidArgument: an argument cannot be used; with the first entry: the cursor lies ahead of the store's
+                counter, as after a restore into a new server.
+            NotSupported: the persistence has no feed.
+        """
+        return AsyncChanges(feeding.reader(self._engine, after, workflow, follow, poll))

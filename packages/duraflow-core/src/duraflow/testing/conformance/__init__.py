@@ -34,6 +34,7 @@ _PARTS = (
     "asking",
     "seeing",
     "observing",
+    "feeding",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
