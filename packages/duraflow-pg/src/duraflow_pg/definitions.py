@@ -11,6 +11,8 @@ import attrs
 from duraflow.codec import canonical_json
 from duraflow.definition.workflow import Workflow
 from duraflow.ports import UnitOfWork
+from duraflow.ports.base import StoredVersion
+from duraflow.records import utc
 from duraflow_pg.database import PgDatabase
 from duraflow_pg.statements import compiled, int_array, text_array
 
@@ -56,6 +58,20 @@ class PgDefinitionStore:
         rows = await self._database.fetch(unit, compiled(_LOAD, self._database.schema), parameters)
         return json.loads(rows[0][0]) if rows else None
 
+    async def known(self, unit: UnitOfWork | None, /) -> Sequence[StoredVersion]:
+        statement = compiled(_ALL, self._database.schema)
+        rows = await self._database.fetch(unit, statement, {"namespace": self._database.namespace})
+        return [StoredVersion(row[0], row[1], row[2], utc(row[3])) for row in rows]
+
+    async def counts(
+        self, unit: UnitOfWork | None, /, workflows: Sequence[str]
+    ) -> Mapping[tuple[str, int], tuple[int, int]]:
+        if not workflows:
+            return {}
+        parameters = {"namespace": self._database.namespace, "workflows": text_array(workflows)}
+        rows = await self._database.fetch(unit, compiled(_COUNTS, self._database.schema), parameters)
+        return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
 
 _KNOWN = """
 SELECT d.workflow, d.version, d.hash, d.snapshot::text
@@ -66,6 +82,21 @@ JOIN {definitions} d ON d.namespace = %(namespace)s AND d.workflow = k.workflow 
 _LOAD = """
 SELECT d.snapshot::text FROM {definitions} d
 WHERE d.namespace = %(namespace)s AND d.workflow = %(workflow)s AND d.version = %(version)s
+"""
+
+_ALL = """
+SELECT d.workflow, d.version, d.hash, d.registered_at FROM {definitions} d
+WHERE d.namespace = %(namespace)s
+-- As Python orders text, whatever the database's collation.
+ORDER BY d.workflow COLLATE "C", d.version
+"""
+
+_COUNTS = """
+SELECT i.workflow, i.definition_version, count(*) FILTER (WHERE i.outcome IS NULL),
+    count(*) FILTER (WHERE i.outcome IS NOT NULL)
+FROM {instances} i
+WHERE i.namespace = %(namespace)s AND i.workflow = ANY (%(workflows)s::text[])
+GROUP BY 1, 2
 """
 
 _ADD = """

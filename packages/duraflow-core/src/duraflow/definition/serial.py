@@ -72,6 +72,7 @@ def to_json(workflow: Workflow) -> dict[str, Any]:
         "version": workflow.version,
         "initial": workflow.initial,
         "states": [_from_state(state) for state in workflow.states],
+        **({} if workflow.follows == "pinned" else {"follows": workflow.follows}),
         **_filled(
             events=events,
             from_any=[_from_wildcard(wildcard) for wildcard in workflow.from_any],
@@ -293,6 +294,7 @@ def _to_workflow(data: object) -> Workflow:
         "version": document.take("version", _int),
         "initial": document.take("initial", _text),
         "states": document.take("states", _list_of(_to_state)),
+        **document.given("follows", _text),
         **document.given("events", _object_of(_to_payload)),
         **document.given("from_any", _list_of(_to_wildcard)),
         **document.given("groups", _object_of(_list_of(_text))),

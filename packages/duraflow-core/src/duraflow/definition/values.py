@@ -46,6 +46,8 @@ MAX_JSON_DEPTH = 64
 
 Outcome = Literal["done", "failed", "cancelled"]
 OUTCOMES: tuple[Outcome, ...] = ("done", "failed", "cancelled")
+Follows = Literal["pinned", "latest"]
+FOLLOWS: tuple[Follows, ...] = ("pinned", "latest")
 OnRejected = Literal["retry", "disarm"]
 
 

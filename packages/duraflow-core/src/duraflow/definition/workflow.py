@@ -16,6 +16,7 @@ from duraflow.definition.payloads import PayloadType, payload_type
 from duraflow.definition.resolve import ResolvedState, resolve
 from duraflow.definition.values import (
     EMPTY,
+    Follows,
     State,
     Wildcard,
     to_items,
@@ -56,6 +57,7 @@ class Workflow:
 
     Attributes:
         version: a whole number from 1; instances stay on the version they were created with.
+        follows: `pinned`, or `latest`: then the newest version given to a runtime governs, also older instances.
         initial: the state in which an instance is created.
         events: payload types by event: an attrs class, dataclass, TypedDict or `PayloadType`; None for no
             type.
@@ -66,6 +68,7 @@ class Workflow:
 
     name: str = attrs.field(converter=to_name, kw_only=True)
     version: int = attrs.field(default=1, kw_only=True)
+    follows: Follows = attrs.field(default="pinned", kw_only=True)
     initial: str = attrs.field(converter=to_name, kw_only=True)
     states: tuple[State, ...] = attrs.field(converter=to_states, kw_only=True)
     events: Mapping[str, PayloadType | None] = attrs.field(

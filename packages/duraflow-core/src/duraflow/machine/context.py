@@ -69,6 +69,19 @@ class WorkingContext:
             return NO_CHANGE
         return Change({key: decode(text) for key, text in written.items()}, unset)
 
+    def replace(self, context: Mapping[str, Any]) -> Change:
+        """Put other data in its place.
+
+        Raises:
+            InvalidArgument: it cannot be stored.
+        """
+        # As it is read back, so that the instance, its entry and the row are equal.
+        data: Any = self._codec.copy(dict(context), path="context")
+        self.watch()
+        self.data.clear()
+        self.data.update(data)
+        return self.written()
+
     def copy(self) -> dict[str, Any]:
         """An independent copy."""
         return self._codec.copy(self.data, path="context")  # type: ignore[return-value]  # an object stays one

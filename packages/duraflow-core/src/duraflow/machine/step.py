@@ -21,6 +21,7 @@ from duraflow.errors import ChainTooDeep, CommandFailed
 from duraflow.handlers import Asked, HandlerTable
 from duraflow.instance import (
     NO_CHANGE,
+    ArmedTimer,
     Blocker,
     Change,
     Continuation,
@@ -174,7 +175,17 @@ class Step:
             **more,
         }
         self._drafts.append(draft)
+        if len(self._drafts) == 1 and self.definition.version != self.instance.definition_version:
+            self._drop_unknown_timers(draft)
         return draft
+
+    def _drop_unknown_timers(self, draft: dict[str, Any]) -> None:
+        """A newer version governs for the first time: what it has no timer for will never fire."""
+        known = tuple(timer for timer in self._armed if timer.event in self.state.timers)
+        if known != self._armed:
+            self._armed = known
+            self._timers_touched = True
+            draft["timers"] = known
 
     def enter(self, draft: dict[str, Any], target: ResolvedState) -> None:
         """Be in another state (or again in the same): its declared context, no timers until the chain rests."""
@@ -284,8 +295,35 @@ class Step:
             self._timers_touched = bool(self.instance.timers) or self.instance.continuation is not None
         self._snapshot()
 
+    def upgrade(
+        self,
+        target: ResolvedState,
+        timers: tuple[ArmedTimer, ...],
+        context: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record that from now on this definition governs: in this state, with these timers and this context.
+
+        Nothing is entered by it: the time in the state goes on, and declared context is not laid over.
+
+        Raises:
+            InvalidArgument: the context cannot be stored.
+        """
+        draft = self._draft(
+            "upgraded", "$upgraded", to_state=target.name, status="success", entered=False, outcome=target.outcome
+        )  # fmt: skip
+        self.state = target
+        self._armed = timers if target.outcome is None else ()
+        draft["timers"] = None if self._armed == self.instance.timers else self._armed
+        self._timers_touched = bool(self.instance.timers or self._armed)
+        if context is not None:
+            draft["change"] = self.context.replace(context)
+        self._snapshot()
+
     def stop_before(self, candidate: Candidate, event: str) -> None:
         """Leave the rest of the chain to a worker, because the next hop talks to the outside world."""
+        if self._armed:  # only an upgrade gets here without entering a state
+            self._armed = ()
+            self._drafts[-1]["timers"] = ()
         stored = self._drafts[0].get("payload")
         self._continuation = Continuation(event, stored, self._rules.ids(), candidate.path)
 
@@ -344,6 +382,8 @@ class Step:
                 due = SetDue(min(timer.due_at for timer in self._armed))
             elif had:
                 due = ClearDue()
+        elif self._continuation is not None:
+            due = SetDue(self.now)
         elif self._timers_touched:
             due = SetDue(min(timer.due_at for timer in self._armed)) if self._armed else ClearDue()
         elif self._armed and self._drafts and self._drafts[-1]["kind"] == "moved":

@@ -151,7 +151,7 @@ class Tables:
     receipts: dict[UUID, list[Record]] = attrs.field(factory=dict)
     creation_keys: dict[RefKey, UUID] = attrs.field(factory=dict)
     outbox: dict[UUID, list[Record]] = attrs.field(factory=dict)
-    definitions: dict[tuple[str, str, int], tuple[str, str]] = attrs.field(factory=dict)
+    definitions: dict[tuple[str, str, int], tuple[str, str, datetime]] = attrs.field(factory=dict)
     # Orders, by namespace, and the children of each parent, so that no question walks over everything.
     by_created: dict[str, list[Place]] = attrs.field(factory=lambda: defaultdict(list))
     by_due: dict[str, list[Place]] = attrs.field(factory=lambda: defaultdict(list))

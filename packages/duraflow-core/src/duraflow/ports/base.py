@@ -257,6 +257,16 @@ class DueStore(Protocol):
         ...
 
 
+@attrs.frozen
+class StoredVersion:
+    """One version of a workflow that a store has seen."""
+
+    workflow: str
+    version: int
+    hash: str
+    registered_at: datetime
+
+
 class DefinitionStore(Protocol):
     """Which versions of which workflows this database has seen."""
 
@@ -266,6 +276,19 @@ class DefinitionStore(Protocol):
 
     async def load(self, unit: UnitOfWork | None, workflow: str, version: int, /) -> Mapping[str, Any] | None:
         """The stored snapshot, as `Workflow.to_json` wrote it; None when this version was never registered."""
+        ...
+
+    async def known(self, unit: UnitOfWork | None, /) -> Sequence[StoredVersion]:
+        """Every version registered, by workflow and version."""
+        ...
+
+    async def counts(
+        self, unit: UnitOfWork | None, /, workflows: Sequence[str]
+    ) -> Mapping[tuple[str, int], tuple[int, int]]:
+        """How many instances, open and final, these workflows have in each version; versions without any are left out.
+
+        It looks at every instance of these workflows, in one pass.
+        """
         ...
 
 

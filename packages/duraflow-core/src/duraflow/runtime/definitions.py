@@ -21,6 +21,7 @@ class Definitions:
     Attributes:
         given: those that the application gave; what is known beside them was loaded from the store.
         newest: of those given, the highest version of each; new instances get it.
+        following: of the newest, those that also govern instances of older versions.
         lock_free: events that, wherever they are answered, cannot run a command.
         payload_types: the payload types that an event has in any of them.
     """
@@ -28,6 +29,7 @@ class Definitions:
     given: tuple[Workflow, ...]
     by_version: Mapping[tuple[str, int], Workflow]
     newest: Mapping[str, Workflow]
+    following: Mapping[str, Workflow]
     lock_free: frozenset[str]
     payload_types: Mapping[str, tuple[PayloadType | None, ...]]
 
@@ -67,6 +69,7 @@ class Definitions:
             given,
             by_version,
             newest,
+            {name: workflow for name, workflow in newest.items() if workflow.follows == "latest"},
             frozenset(event for event, is_free in free.items() if is_free),
             {event: tuple(found) for event, found in types.items()},
         )
@@ -109,7 +112,13 @@ class Definitions:
             raise DefinitionNotFound(workflow, None, tuple(sorted(self.newest))) from None
 
     def find(self, workflow: str, version: int) -> Workflow | None:
-        """The definition that governs an instance stamped with this version; None while it is not known."""
+        """The definition that governs an instance stamped with this version; None while it is not known.
+
+        It is that version, or the newest given one if the workflow follows it; never one older than the stamp.
+        """
+        latest = self.following.get(workflow)
+        if latest is not None and latest.version > version:
+            return latest
         return self.by_version.get((workflow, version))
 
     def governing(self, workflow: str, version: int) -> Workflow:

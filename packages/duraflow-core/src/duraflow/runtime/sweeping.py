@@ -167,6 +167,8 @@ def _decide_free(engine: Engine, due: DueInstance) -> Swept | None:
     if not _is_known(engine, instance):
         return Swept("skipped", None)
     workflow = governing(engine, instance)
+    if armed.event not in workflow.resolved[instance.state].timers:
+        return _cleared(engine, workflow, due, armed)
     if armed.event not in workflow.resolved[instance.state].free:
         return None
     step, candidate, blockers, timer = _choose(engine, workflow, due, armed)
@@ -197,22 +199,24 @@ def _is_known(engine: Engine, instance: Instance) -> bool:
 def _choose(
     engine: Engine, workflow: Workflow, due: DueInstance, armed: ArmedTimer
 ) -> tuple[Step, Candidate | None, tuple[Blocker, ...], Timer]:
-    """Ask the guards of a due timer.
-
-    Raises:
-        InvalidArgument: the governing definition has no such timer; it is then kept as failed, and shown.
-    """
+    """Ask the guards of a due timer."""
     instance, now = due.loaded.instance, due.loaded.now
-    timer = workflow.resolved[instance.state].timers.get(armed.event)
-    if timer is None:
-        raise InvalidArgument(
-            "timer",
-            f"version {workflow.version} of {workflow.name!r} has no timer {armed.event!r} in {instance.state!r}",
-        )
+    timer = workflow.resolved[instance.state].timers[armed.event]
     step = begin(engine, workflow, instance, now, trigger={"by": "timer", "due_at": armed.due_at.isoformat()})
     step.spent_timer = armed.event
     choice = choose(timer.candidates, step.asked(), engine.rules.handlers.guards)
     return step, choice.candidate, choice.blockers, timer
+
+
+def _cleared(engine: Engine, workflow: Workflow, due: DueInstance, armed: ArmedTimer) -> Swept:
+    """The governing version has no such timer any more: it is taken out, and that is recorded."""
+    instance, now = due.loaded.instance, due.loaded.now
+    reason = f"version {workflow.version} has no timer {armed.event!r} in {instance.state!r}"
+    step = begin(engine, workflow, instance, now, trigger={"by": "timer", "reason": reason})
+    known = workflow.resolved[instance.state].timers
+    step.upgrade(step.state, tuple(timer for timer in instance.timers if timer.event in known))
+    writes = step.finish()
+    return Swept("skipped", attrs.evolve(writes, due=_next_due(writes.after.timers, due.retries)), step)
 
 
 def _fired(step: Step, due: DueInstance, armed: ArmedTimer) -> Swept:
@@ -259,11 +263,12 @@ def _rejected(
         failed=0,
         blockers=text,
     )
-    change = _next_due(instance.timers, {**due.retries, armed.event: again})
+    retries = {**due.retries, armed.event: again}
     if text == earlier.blockers:
-        return Swept("rejected", Writes(instance, instance, (), change))
+        return Swept("rejected", Writes(instance, instance, (), _next_due(instance.timers, retries)))
     step.reject(armed.event, None, blockers)
-    return Swept("rejected", attrs.evolve(step.finish(), due=change), step)
+    writes = step.finish()
+    return Swept("rejected", attrs.evolve(writes, due=_next_due(writes.after.timers, retries)), step)
 
 
 async def _sweep_alone(engine: Engine, instance_id: UUID) -> Fate:
@@ -301,6 +306,8 @@ async def _decide_alone(engine: Engine, work: Work, due: DueInstance) -> Swept:
     if armed is None or instance.lease_token is not None or not _is_known(engine, instance):
         return Swept("skipped", None)
     workflow = governing(engine, instance)
+    if armed.event not in workflow.resolved[instance.state].timers:
+        return _cleared(engine, workflow, due, armed)
     step, candidate, blockers, timer = _choose(engine, workflow, due, armed)
     if candidate is None:
         return _rejected(engine, due, armed, step, blockers, timer)

@@ -10,7 +10,7 @@ from duraflow.definition.checks.names import check_name, listed
 from duraflow.definition.findings import ALLOWABLE, Finding
 from duraflow.definition.payloads import UnusablePayload
 from duraflow.definition.resolve import is_final
-from duraflow.definition.values import OUTCOMES, State, Transition, as_given
+from duraflow.definition.values import FOLLOWS, OUTCOMES, State, Transition, as_given
 
 if TYPE_CHECKING:
     from duraflow.definition.workflow import Workflow
@@ -24,6 +24,8 @@ def check_identity(workflow: Workflow) -> Iterator[Finding]:
     version = as_given(workflow.version)
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
         yield Finding("version", "bad_version", f"{version!r} is not a whole number from 1 to {MAX_VERSION}")
+    if workflow.follows not in FOLLOWS:
+        yield Finding("follows", "bad_follows", f"{workflow.follows!r} is not one of {', '.join(FOLLOWS)}")
     yield from check_labels("", workflow)
 
 
