@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from duraflow.differences import InstanceDiff
 from duraflow.instance import HistoryEntry, Instance
+from duraflow.reasons import Why
 from duraflow.results import (
     Explanation,
     FireResult,
@@ -31,9 +32,21 @@ class AsyncHandle:
         *,
         subject: Any = None,
         trigger: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        fingerprint: str | bool = True,
+        keep_for: timedelta | None = None,
     ) -> FireResult:
         """See `AsyncRuntime.fire`."""
-        return await self._calls.fire(self.target, event, payload, subject=subject, trigger=trigger)
+        return await self._calls.fire(
+            self.target,
+            event,
+            payload,
+            subject=subject,
+            trigger=trigger,
+            key=key,
+            fingerprint=fingerprint,
+            keep_for=keep_for,
+        )
 
     async def try_fire(
         self,
@@ -42,9 +55,21 @@ class AsyncHandle:
         *,
         subject: Any = None,
         trigger: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        fingerprint: str | bool = True,
+        keep_for: timedelta | None = None,
     ) -> FireResult | Unfired:
         """See `AsyncRuntime.try_fire`."""
-        return await self._calls.try_fire(self.target, event, payload, subject=subject, trigger=trigger)
+        return await self._calls.try_fire(
+            self.target,
+            event,
+            payload,
+            subject=subject,
+            trigger=trigger,
+            key=key,
+            fingerprint=fingerprint,
+            keep_for=keep_for,
+        )
 
     async def get(self) -> Instance:
         """See `AsyncRuntime.get`."""
@@ -67,6 +92,10 @@ class AsyncHandle:
     async def diff(self, a: int | datetime, b: int | datetime | None = None) -> InstanceDiff:
         """See `AsyncRuntime.diff`."""
         return await self._calls.diff(self.target, a, b)
+
+    async def why(self) -> Why:
+        """See `AsyncRuntime.why`."""
+        return await self._calls.why(self.target)
 
     async def cancel(self, *, reason: str = "", by: str = "") -> FireResult:
         """See `AsyncRuntime.cancel`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from duraflow.differences import InstanceDiff
 from duraflow.instance import HistoryEntry, Instance
+from duraflow.reasons import Why
 from duraflow.results import (
     Explanation,
     FireResult,
@@ -31,9 +32,21 @@ class Handle:
         *,
         subject: Any = None,
         trigger: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        fingerprint: str | bool = True,
+        keep_for: timedelta | None = None,
     ) -> FireResult:
         """See `Runtime.fire`."""
-        return self._calls.fire(self.target, event, payload, subject=subject, trigger=trigger)
+        return self._calls.fire(
+            self.target,
+            event,
+            payload,
+            subject=subject,
+            trigger=trigger,
+            key=key,
+            fingerprint=fingerprint,
+            keep_for=keep_for,
+        )
 
     def try_fire(
         self,
@@ -42,9 +55,21 @@ class Handle:
         *,
         subject: Any = None,
         trigger: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        fingerprint: str | bool = True,
+        keep_for: timedelta | None = None,
     ) -> FireResult | Unfired:
         """See `Runtime.try_fire`."""
-        return self._calls.try_fire(self.target, event, payload, subject=subject, trigger=trigger)
+        return self._calls.try_fire(
+            self.target,
+            event,
+            payload,
+            subject=subject,
+            trigger=trigger,
+            key=key,
+            fingerprint=fingerprint,
+            keep_for=keep_for,
+        )
 
     def get(self) -> Instance:
         """See `Runtime.get`."""
@@ -67,6 +92,10 @@ class Handle:
     def diff(self, a: int | datetime, b: int | datetime | None = None) -> InstanceDiff:
         """See `Runtime.diff`."""
         return self._calls.diff(self.target, a, b)
+
+    def why(self) -> Why:
+        """See `Runtime.why`."""
+        return self._calls.why(self.target)
 
     def cancel(self, *, reason: str = "", by: str = "") -> FireResult:
         """See `Runtime.cancel`."""

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from duraflow.differences import InstanceDiff
 from duraflow.instance import Instance
-from duraflow.runtime import seeing
+from duraflow.reasons import Why
+from duraflow.runtime import reasoning, seeing
 from duraflow.runtime.blocking.base import Base
 from duraflow.runtime.drive import drive
 from duraflow.runtime.engine import Target
@@ -41,3 +42,11 @@ class Seeing(Base):
             InvalidArgument: it has no such entry, was not yet created, or `a` is later than `b`.
         """
         return drive(seeing.diff(self._engine, self._work, target, a, b))
+
+    def why(self, target: Target) -> Why:
+        """Why an instance does not move: what it waits for, since when and until when, and what stands in its way.
+
+        `print` it for an answer in words; its fields are for programs. Reads the row, its last history entry and its
+        due work, and changes nothing. Guards are asked as by `explain` without payloads.
+        """
+        return drive(reasoning.why(self._engine, self._work, target))

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import attrs
 import pytest
 
-from duraflow.definition.values import State, Transition
+from duraflow.definition.values import CommandRef, State, Transition, Wildcard
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InstanceNotFound, InvalidArgument
 from duraflow.instance import ArmedTimer, Blocker, Instance
+from duraflow.reasons import WaitingTimer
 from duraflow.results import Failure
+from duraflow.runtime.options import TimerRetryPolicy
 from duraflow.testing.clocks import START
+from duraflow.testing.conformance.made_up import entry, moved
 from duraflow.testing.conformance.subject import DAY, HOUR, MINUTE, World, check
 
 
@@ -215,6 +218,7 @@ async def a_difference_backwards_is_refused(world: World) -> None:
                 await runtime.diff(last.id, a, b)
         with pytest.raises(InvalidArgument, match="entries 1 to"):
             await runtime.diff(last.id, 1, last.version + 1)
+        bad: Any
         for bad in (True, 0, "1", START.replace(tzinfo=None)):
             with pytest.raises(InvalidArgument, match="b"):
                 await runtime.diff(last.id, 1, bad)
@@ -250,3 +254,175 @@ async def a_transaction_sees_its_own_past(world: World) -> None:
             assert (await tx.diff(created.id, 1)).after.state == "sent"
             assert (await tx.state_at(created.id, seq=1)) == created
         assert attrs.evolve(await runtime.state_at(created.id, seq=2), version=1).state == "sent"
+
+
+# --- why ------------------------------------------------------------------------------------------------------------
+
+
+def burst() -> None:
+    """Cannot do it."""
+    raise RuntimeError("the printer burns")
+
+
+def heavy(payload: Any, context: Mapping[str, Any]) -> bool | Blocker:
+    """Raises without a payload."""
+    return payload["kg"] > context.get("limit", 5) or Blocker("light", "too light")
+
+
+def fail(ctx: Any) -> None:
+    """A command that raises."""
+    burst()
+
+
+SLOW = Workflow(
+    name="slow",
+    initial="new",
+    states=[
+        State(
+            "new",
+            [
+                Transition("pay", target="end", guard=enough),
+                Transition("weigh", target="end", guard=heavy),
+                Transition("call", commands=[CommandRef("fail", external=True)]),
+                Transition("print", target="end", commands=[fail], after=HOUR),
+                Transition("remind", target="new", guard=never, after=2 * HOUR),
+                Transition(target="end", guard=enough),
+                Transition(target="chain", guard="rich"),
+            ],
+            context={"owed": 5},
+        ),
+        State("chain", [Transition(target="end", commands=[CommandRef("fail", external=True)])]),
+        State("lonely", [Transition(target="end", guard=never)], allow=["unreachable_state"]),
+        State("end", final=True),
+    ],
+    from_any=[Wildcard([Transition("drop", target="end")], exclude=["lonely"])],
+)
+RICH = {"rich": lambda context: context.get("rich", False)}
+RETRY = TimerRetryPolicy(first=MINUTE, factor=2.0, cap=HOUR, park_after=2)
+
+
+@check("due")
+async def why_tells_what_it_waits_for(world: World) -> None:
+    """Each event with its answer, who says no with which values, automatic ones, timers, since and until when."""
+    async with world.runtime(SLOW, commands=[fail], guards=RICH) as runtime:
+        created = await runtime.create("slow", ref="S1")
+        world.clock.advance(MINUTE)
+        found = await runtime.why(("slow", "S1"))
+        little = Blocker(
+            "too_little", "it is too little", {"owed": 5}, "enough", "states[new].transitions[0]"
+        )
+        assert (found.reason, found.instance, found.now, found.since, found.until) == (
+            "waiting", created, START + MINUTE, START, START + HOUR,
+        )  # fmt: skip
+        assert found.events == await runtime.explain(created.id)
+        assert [(one.event, one.verdict) for one in found.events] == [
+            ("pay", "rejected"), ("weigh", "unknown"), ("call", "external"), ("print", "fires"),
+            ("remind", "rejected"), ("drop", "fires"),
+        ]  # fmt: skip
+        assert found.events[0].blockers == (little,)
+        assert [one.event for one in found.blocked] == ["pay", "remind"]
+        assert [(one.verdict, one.blockers[0].guard) for one in found.automatic] == [
+            ("rejected", "enough"), ("rejected", "rich"),
+        ]  # fmt: skip
+        assert found.timers == (
+            WaitingTimer("print", START + HOUR, START + HOUR),
+            WaitingTimer("remind", START + 2 * HOUR, START + 2 * HOUR),
+        )
+        assert (found.last, found.problem) == ((await runtime.history(created.id))[0], "")
+        text = str(found)
+        for part in (
+            f"instance {created.id} of 'slow' (ref 'S1') has been in 'new' for 1 min",
+            "it waits for an event (pay, weigh, call, drop) or a timer, next at 2024-01-01 01:00:00+00:00, in 59 min",
+            "pay: rejected: it is too little (guard 'enough') [owed=5]",
+            "cannot be told without its payload", "would be a worker's job", "would be accepted, and lead to 'end'",
+            "print: due 2024-01-01 01:00:00+00:00", "last: 1  2024-01-01 00:00:00+00:00  $created: new",
+        ):  # fmt: skip
+            assert part in text, text
+        assert await runtime.handle(created.id).why() == found
+        assert await runtime.get(created.id) == created
+        with pytest.raises(InstanceNotFound):
+            await runtime.why(uuid4())
+
+
+@check("due")
+async def why_tells_what_came_of_timers(world: World) -> None:
+    """Due and not fired, tried again when, given up with its error."""
+    async with world.runtime(SLOW, commands=[fail], guards=RICH, timer_retry=RETRY) as runtime:
+        created = await runtime.create("slow")
+        world.clock.advance(HOUR)
+        found = await runtime.why(created.id)
+        assert (found.reason, found.until) == ("due", START + HOUR)
+        assert "is a sweep running?" in str(found)
+        assert (await runtime.fire_due_timers()).failed == 1
+        found = await runtime.why(created.id)
+        assert (found.reason, found.until) == ("waiting", START + HOUR + MINUTE)
+        error = "RuntimeError: the printer burns"
+        assert found.timers[0] == WaitingTimer("print", START + HOUR, START + HOUR + MINUTE, 0, 1, error)
+        assert f"failed 1 times ({error}), tried again at 2024-01-01 01:01:00+00:00" in str(found)
+        world.clock.advance(MINUTE)
+        assert (await runtime.fire_due_timers()).parked == 1
+        found = await runtime.why(created.id)
+        now = START + HOUR + MINUTE
+        assert (found.reason, found.until) == ("parked", START + 2 * HOUR)
+        assert found.timers[0] == WaitingTimer("print", START + HOUR, None, 0, 2, error, now)
+        assert f"parked since 2024-01-01 01:01:00+00:00 after 2 failures: {error}" in str(found)
+        world.clock.advance(2 * HOUR)
+        assert (await runtime.fire_due_timers()).rejected == 1
+        found = await runtime.why(created.id)
+        at = world.clock.now() + MINUTE
+        assert found.timers[1] == WaitingTimer("remind", START + 2 * HOUR, at, 1)
+        assert found.until == at
+        assert "refused by its guards 1 times" in str(found)
+        assert found.last.event == "remind"
+
+
+@check("due")
+async def why_tells_what_else_stands_in_its_way(world: World) -> None:
+    """Finished; left to a worker; held by one; in a state, or of a version, that is not there; nothing to wake it."""
+    async with world.runtime(SLOW, commands=[fail], guards=RICH, invariants=False) as runtime:
+
+        async def edited(**changes: Any) -> Instance:
+            created = await runtime.create("slow")
+            after = moved(created, **changes)
+            async with world.opened() as ports, ports.begin() as unit:
+                assert await ports.instances.save(unit, after, expected=created)
+                await ports.history.append(unit, [entry(after)])
+            return after
+
+        finished = await runtime.create("slow")
+        await runtime.fire(finished.id, "drop")
+        found = await runtime.why(finished.id)
+        assert (found.reason, found.events, found.automatic, found.timers) == ("finished", (), (), ())
+        assert "it is finished (done) since 2024-01-01 00:00:00+00:00" in str(found)
+
+        continuing = await runtime.create("slow", {"rich": True})
+        found = await runtime.why(continuing.id)
+        assert (found.reason, found.instance) == ("continuing", continuing)
+        assert "its automatic chain waits at states[chain].transitions[0] for a worker" in str(found)
+
+        leased = await edited(lease_token=UUID(int=7))
+        found = await runtime.why(leased.id)
+        assert (found.reason, found.instance.lease_token) == ("leased", UUID(int=7))
+        assert f"a worker holds it under lease {UUID(int=7)}" in str(found)
+
+        gone = await edited(state="nowhere", waiting_events=True)
+        found = await runtime.why(gone.id)
+        assert (found.reason, found.events) == ("no_state", ())
+        assert "nowhere" in found.problem
+        assert "move it with `force`" in str(found)
+        assert "queued events wait" in str(found)
+
+        lonely = await edited(state="lonely", timers=())
+        found = await runtime.why(lonely.id)
+        assert (found.reason, found.until, found.events) == ("stuck", None, ())
+        assert found.automatic[0].verdict == "rejected"
+        assert "`force` or `cancel` it" in str(found)
+
+    other = attrs.evolve(SLOW, version=2)
+    async with world.runtime(other, commands=[fail], guards=RICH, invariants=False) as runtime:
+        created = await runtime.create("slow")
+    stranger = attrs.evolve(SLOW, name="stranger")
+    async with world.runtime(stranger, commands=[fail], guards=RICH, invariants=False) as runtime:
+        found = await runtime.why(created.id)
+        assert (found.reason, found.events) == ("no_definition", ())
+        assert "no definition of workflow 'slow' version 2" in str(found)
