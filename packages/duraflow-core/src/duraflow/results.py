@@ -27,6 +27,7 @@ class FireResult:
         to_state: where the chain came to rest.
         entries: what was recorded, in order.
         blockers: of a rejection, from all candidates.
+        replayed: whether a request with the same key did this earlier, and nothing was done now; not compared.
     """
 
     status: FireStatus
@@ -36,6 +37,7 @@ class FireResult:
     instance: Instance
     entries: tuple[HistoryEntry, ...]
     blockers: tuple[Blocker, ...] = ()
+    replayed: bool = attrs.field(default=False, eq=False)
 
     @property
     def commands(self) -> tuple[CommandResult, ...]:
@@ -145,6 +147,9 @@ class NewInstance:
     id: UUID | None = None
     subject: Any = None
     trigger: Mapping[str, Any] | None = None
+    key: str | None = None
+    fingerprint: str | bool = True
+    keep_for: timedelta | None = None
 
 
 @attrs.frozen
@@ -156,6 +161,9 @@ class Firing:
     payload: Any = None
     trigger: Mapping[str, Any] | None = None
     subject: Any = None
+    key: str | None = None
+    fingerprint: str | bool = True
+    keep_for: timedelta | None = None
 
 
 @attrs.frozen
@@ -168,8 +176,8 @@ class SweepResult:
         failures: moved their instance to an error target.
         failed: a command or guard raised, or a command failed without an error target; tried again later.
         parked: failed too often; waits for `rearm`.
-        skipped: gone, moved, no longer due, or locked by someone else meanwhile; waiting for a worker; or of a workflow
-            that this runtime does not have.
+        skipped: gone, moved, no longer due, or locked by someone else meanwhile; waiting for a worker; of a workflow
+            that this runtime does not have; or a timer that the governing version no longer has, which is cleared.
     """
 
     fired: int = 0
@@ -200,6 +208,44 @@ class Parked:
     parked_at: datetime
     attempts: int
     error: str
+
+
+@attrs.frozen
+class VersionInfo:
+    """One version of a workflow that the store has seen.
+
+    Attributes:
+        hash: of its content, whatever the version number.
+        open: instances that it governs and that can still move.
+        final: finished instances that it governed last.
+        source: `code` if it was given to this runtime, else `store`: then its snapshot serves what it governs.
+        problem: why this runtime cannot use it; empty if it can.
+    """
+
+    workflow: str
+    version: int
+    hash: str
+    registered_at: datetime
+    open: int
+    final: int
+    source: Literal["code", "store"]
+    problem: str = ""
+
+
+@attrs.frozen
+class LiveProblem:
+    """A version that governs open instances and that this runtime cannot use; they stay as they are until it can."""
+
+    workflow: str
+    version: int
+    open: int
+    problem: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.open} open instances of {self.workflow!r} are governed by version {self.version}, which this "
+            f"runtime cannot use: {self.problem}"
+        )
 
 
 @attrs.frozen

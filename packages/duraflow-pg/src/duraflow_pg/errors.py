@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
-from duraflow.errors import DuraflowError, LockTimeout, SchemaMismatch, StoreUnavailable
+from duraflow.errors import DuraflowError, KeyTaken, LockTimeout, SchemaMismatch, StoreUnavailable
 from duraflow_pg._psycopg import psycopg
 from duraflow_pg.schema.check import remedy
 
@@ -19,6 +19,9 @@ RETRYABLE_STATES = frozenset(
         "25006",  # read_only_sql_transaction: the connection leads to a standby; a new one may not
     }
 )
+
+KEYS = frozenset({"workflow_receipts_event", "workflow_receipts_creation"})
+"""The unique indexes that say that a request with this key was done before."""
 
 
 def is_broken(error: psycopg.Error) -> bool:
@@ -56,6 +59,8 @@ def translated(error: psycopg.Error, *, schema: str, outcome: str = "not_written
         )
     if isinstance(error, TooManyRequests):
         return StoreUnavailable("too many callers wait for a connection of the pool")
+    if state == "23505" and error.diag.constraint_name in KEYS:
+        return KeyTaken(error.diag.message_detail or detail)
     if state == "55P03":
         return LockTimeout(detail)
     if state == "57014":

@@ -16,6 +16,8 @@ from duraflow.records import Record, entry_to_record, instance_to_record
 from duraflow.writes import ClearDue, NudgeDue, SetDue, Writes
 from duraflow_pg.due import NUDGE, due_parameters
 from duraflow_pg.history import NAMES, VALUES, entry_parameters
+from duraflow_pg.outbox import MESSAGES, message_parameters
+from duraflow_pg.receipts import RECEIPTS, receipt_parameters
 from duraflow_pg.statements import bool_array, compiled, int_array, text_array, time_array, uuid_array
 
 Parameters = dict[str, Any]
@@ -90,7 +92,7 @@ def one_move(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Paramet
     parameters["namespace"] = namespace
     parameters["expected"] = before.version
     parameters["expected_lease"] = before.lease_token
-    return f"move{_due_of(writes, parameters)}", parameters
+    return f"move{_due_of(writes, parameters)}{_more_of((writes,), codec, parameters)}", parameters
 
 
 def one_due_change(writes: Writes, namespace: str) -> tuple[str, Parameters]:
@@ -295,7 +297,7 @@ def many(batch: Sequence[Writes], codec: Codec, namespace: str, *, new: bool) ->
         parameters["expected"] = int_array(before.version for before in befores)
         parameters["expected_lease"] = uuid_array(before.lease_token for before in befores)
     name = "create many" if new else "move many"
-    return name + _due_arrays(batch, parameters), parameters
+    return name + _due_arrays(batch, parameters) + _more_of(batch, codec, parameters), parameters
 
 
 def one_creation(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Parameters]:
@@ -304,7 +306,7 @@ def one_creation(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Par
     parameters = entry_parameters(entry_to_record(writes.entries[0], codec, metadata=record["metadata"]))
     parameters.update(record)
     parameters["namespace"] = namespace
-    return f"create{_due_of(writes, parameters)}", parameters
+    return f"create{_due_of(writes, parameters)}{_more_of((writes,), codec, parameters)}", parameters
 
 
 Known = dict[_Array, list[tuple[list[Any], str]]]
@@ -343,6 +345,20 @@ def _due_arrays(batch: Sequence[Writes], parameters: Parameters) -> str:
     return name
 
 
+def _more_of(batch: Sequence[Writes], codec: Codec, parameters: Parameters) -> str:
+    """What else a batch leaves: receipts and messages, in arrays also when there is only one."""
+    name = ""
+    receipts = [writes.receipt for writes in batch if writes.receipt is not None]
+    if receipts:
+        parameters.update(receipt_parameters(receipts, codec))
+        name += " receipts"
+    messages = [message for writes in batch for message in writes.messages]
+    if messages:
+        parameters.update(message_parameters(messages, codec))
+        name += " messages"
+    return name
+
+
 def lock_limit(longest: timedelta | None) -> LiteralString:
     """A condition that limits, as it is looked at, how long the rest of a statement waits for others.
 
@@ -355,35 +371,52 @@ def lock_limit(longest: timedelta | None) -> LiteralString:
     return "set_config('lock_timeout', '" + milliseconds + "', true) IS NOT NULL"
 
 
-def statements(schema: str, limit: LiteralString = "true") -> dict[str, bytes]:
-    """All statements of this module by name: `move`, `same`, `create`, each with what they do to the due row.
+class Statements(dict[str, bytes]):
+    """The statements of this module by name, each made when it is first asked for.
 
-    Args:
-        limit: see `lock_limit`; only creations wait, for whoever is about to take the same ref.
+    A name is what is written (`move`, `same`, `create`, `move many`, `create many`), then what happens to the due row
+    (`set`, `nudge`, `clear`), then what else is left (`receipts`, `messages`).
     """
-    made: dict[str, bytes] = {}
-    pieces: dict[str, LiteralString] = {" set": _SET_ONE, " nudge": NUDGE, " clear": _CLEAR_ONE}
-    made["move"] = compiled(_MOVED + _ADDED, schema, names=NAMES, values=VALUES)
-    made["create"] = compiled(_CREATED_ONE + _ADDED, schema, names=NAMES, values=VALUES, limit=limit)
-    for name, piece in pieces.items():
-        with_due: LiteralString = ", due_change AS (" + piece + ")"
-        made[f"move{name}"] = compiled(_MOVED + with_due + _ADDED, schema, names=NAMES, values=VALUES)
-        made[f"same{name}"] = compiled(_SAME + with_due + _RETURNED, schema)
-    made["create set"] = compiled(
-        _CREATED_ONE + ", due_change AS (" + _SET_ONE + ")" + _ADDED,
-        schema,
-        names=NAMES,
-        values=VALUES,
-        limit=limit,
-    )
-    for head, start in (("move many", _MANY_MOVED), ("create many", _CREATED)):
-        for name, piece in (
-            ("", ""),
-            (" set", _MANY_SET),
-            (" clear", _MANY_CLEARED),
-            (" set clear", _MANY_SET + _MANY_CLEARED),
-        ):
-            made[head + name] = compiled(
-                start + _MANY_ADDED + piece + _RETURNED, schema, names=NAMES, limit=limit
-            )
-    return made
+
+    def __init__(self, schema: str, limit: LiteralString = "true") -> None:
+        super().__init__()
+        self._schema = schema
+        self._limit: LiteralString = limit
+
+    def __missing__(self, name: str) -> bytes:
+        many = " many" in name
+        head, *parts = name.replace(" many", "").split(" ")
+        start, end = _MANY[head] if many else _ONE[head]
+        text: LiteralString = start
+        for part in parts:
+            if many and part in _MANY_DUE:
+                text += _MANY_DUE[part]
+            else:
+                text += ", " + part_name(part) + " AS (" + _PARTS[part] + ")"
+        made = compiled(text + end, self._schema, names=NAMES, values=VALUES, limit=self._limit)
+        self[name] = made
+        return made
+
+
+def part_name(part: str) -> LiteralString:
+    """What a part of a statement is called in it."""
+    return "left_receipts" if part == "receipts" else "left_messages" if part == "messages" else "due_change"
+
+
+_ONE: Mapping[str, tuple[LiteralString, LiteralString]] = {
+    "move": (_MOVED, _ADDED),
+    "same": (_SAME, _RETURNED),
+    "create": (_CREATED_ONE, _ADDED),
+}
+_MANY: Mapping[str, tuple[LiteralString, LiteralString]] = {
+    "move": (_MANY_MOVED + _MANY_ADDED, _RETURNED),
+    "create": (_CREATED + _MANY_ADDED, _RETURNED),
+}
+_MANY_DUE: Mapping[str, LiteralString] = {"set": _MANY_SET, "clear": _MANY_CLEARED}
+_PARTS: Mapping[str, LiteralString] = {
+    "set": _SET_ONE,
+    "nudge": NUDGE,
+    "clear": _CLEAR_ONE,
+    "receipts": RECEIPTS,
+    "messages": MESSAGES,
+}

@@ -19,7 +19,9 @@ from duraflow.ports import (
     HistoryStore,
     InstanceStore,
     Lifecycle,
+    Outbox,
     Persistence,
+    ReceiptStore,
     TransactionRunner,
     Writer,
 )
@@ -34,6 +36,8 @@ from duraflow_pg.grouping import Grouping
 from duraflow_pg.history import PgHistoryStore
 from duraflow_pg.instances import PgInstanceStore
 from duraflow_pg.lifecycle import PgLifecycle
+from duraflow_pg.outbox import PgOutbox
+from duraflow_pg.receipts import PgReceiptStore
 from duraflow_pg.schema.applying import migrate as apply_migrations
 from duraflow_pg.schema.applying import migrate_async as apply_migrations_async
 from duraflow_pg.schema.names import check_schema_name
@@ -170,6 +174,8 @@ class PgPersistence(Persistence):
     writer: Writer | None = _port(lambda self: PgWriter(self.database))
     due: DueStore | None = _port(lambda self: PgDueStore(self.database))
     definitions: DefinitionStore | None = _port(lambda self: PgDefinitionStore(self.database))
+    receipts: ReceiptStore | None = _port(lambda self: PgReceiptStore(self.database))
+    outbox: Outbox | None = _port(lambda self: PgOutbox(self.database))
     feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 
@@ -268,6 +274,8 @@ class AsyncPgPersistence(Persistence):
     writer: Writer | None = _port(lambda self: PgWriter(self.database, Grouping(), Grouping(eager=True)))
     due: DueStore | None = _port(lambda self: PgDueStore(self.database))
     definitions: DefinitionStore | None = _port(lambda self: PgDefinitionStore(self.database))
+    receipts: ReceiptStore | None = _port(lambda self: PgReceiptStore(self.database))
+    outbox: Outbox | None = _port(lambda self: PgOutbox(self.database))
     feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 

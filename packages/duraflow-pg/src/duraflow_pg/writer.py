@@ -20,7 +20,7 @@ from duraflow_pg.database import PgDatabase, Witness
 from duraflow_pg.errors import is_broken, translated
 from duraflow_pg.grouping import Grouping
 from duraflow_pg.instances import PgInstanceStore
-from duraflow_pg.moves import is_simple, lock_limit, many, one_creation, one_due_change, one_move, statements
+from duraflow_pg.moves import Statements, is_simple, lock_limit, many, one_creation, one_due_change, one_move
 from duraflow_pg.statements import Row
 from duraflow_pg.units import PgUnit
 
@@ -46,12 +46,12 @@ class PgWriter:
         init=False, default=attrs.Factory(lambda self: PgInstanceStore(self._database), takes_self=True)
     )
     _sql: Mapping[str, bytes] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: statements(self._database.schema), takes_self=True)
+        init=False, default=attrs.Factory(lambda self: Statements(self._database.schema), takes_self=True)
     )
     _sql_alone: Mapping[str, bytes] = attrs.field(
         init=False,
         default=attrs.Factory(
-            lambda self: statements(self._database.schema, lock_limit(self._database.timeouts.lock)),
+            lambda self: Statements(self._database.schema, lock_limit(self._database.timeouts.lock)),
             takes_self=True,
         ),
     )

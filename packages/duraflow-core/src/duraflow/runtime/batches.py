@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import attrs
 
-from duraflow.errors import StoreUnavailable
+from duraflow.errors import KeyTaken, StoreUnavailable
 from duraflow.machine.step import Step
-from duraflow.ports import Key
+from duraflow.ports import Key, Loaded
 from duraflow.results import FireResult, Firing, Unfired
-from duraflow.runtime.deciding import Decided, Request, decide, finish_free, is_free, request_of, result_of
+from duraflow.runtime.deciding import Request, decide, finish_free, is_free, request_of
 from duraflow.runtime.engine import Engine
 from duraflow.runtime.firing import FIRE_ERRORS, fire_locked_in
 from duraflow.runtime.notices import notices_of
+from duraflow.runtime.receipts import answer_to_event
 from duraflow.runtime.work import Work
-from duraflow.writes import Applied, Failed, Writes
+from duraflow.writes import Applied, Failed, Receipt, Writes
 
 
 async def fire_many(
@@ -23,7 +25,7 @@ async def fire_many(
 ) -> tuple[FireResult | Unfired, ...]:
     """Each for itself, in order for one instance; command-free ones are read and written in groups."""
     engine.check_usable(work)
-    requests = [request_of(engine, f.target, f.event, f.payload, f.trigger, f.subject) for f in firings]
+    requests = [request_of(engine, firing) for firing in firings]
     results: dict[int, FireResult | Unfired] = {}
     waiting = list(enumerate(await _one_name_each(engine, work, requests)))
     while waiting:
@@ -91,33 +93,53 @@ async def _fire_together(
     loaded = await engine.retrying(
         lambda: engine.persistence.instances.get_many(None, keys, clock=engine.now())
     )
+    receipts = await _receipts(engine, together, loaded)
     alone: list[tuple[int, Request]] = []
-    ready: list[tuple[int, Request, Decided, Step, Writes]] = []
+    ready: list[tuple[int, Request, Step, Writes, FireResult]] = []
     seen = set()
     for index, request in together:
         found = loaded.get(request.key)
         try:
             if found is None:
                 raise engine.not_found(request.key)
+            if request.keyed is not None and (done := receipts.get((found.instance.id, request.keyed.key))):
+                results[index] = await answer_to_event(
+                    engine, None, request.keyed, request.event, request.given, found.instance, done
+                )
+                continue
             await engine.know(None, found.instance)
             if found.instance.id in seen or not is_free(engine, found.instance, request.event):
                 alone.append((index, request))
                 continue
             seen.add(found.instance.id)
             decided = decide(engine, request, found)
-            ready.append((index, request, decided, *finish_free(engine, decided, request.event)))
+            ready.append((index, request, *finish_free(engine, decided, request)))
         except Exception as error:  # noqa: BLE001  # a guard raises anything; it is this one's answer
             results[index] = Unfired(error)
     if not ready:
         return alone
-    answers = await engine.writer.apply(None, [writes for *_, writes in ready])
-    for (index, request, decided, step, writes), answer in zip(ready, answers, strict=True):
+    answers = await engine.writer.apply(None, [writes for _, _, _, writes, _ in ready])
+    for (index, request, step, writes, result), answer in zip(ready, answers, strict=True):
         match answer:
             case Applied():
-                results[index] = result_of(step, writes, request.event, decided.blockers)
+                results[index] = result
                 await engine.observers.tell(notices_of(step, writes))
-            case Failed(error=reason) if not getattr(reason, "retryable", False):
+            case Failed(error=reason) if not (
+                getattr(reason, "retryable", False) or isinstance(reason, KeyTaken)
+            ):
                 results[index] = Unfired(reason)
             case _:
                 alone.append((index, request))
     return alone
+
+
+async def _receipts(
+    engine: Engine, together: list[tuple[int, Request]], loaded: Mapping[Key, Loaded]
+) -> Mapping[tuple[UUID, str], Receipt]:
+    """What was done before, read after the instances: what is done later than that makes their versions old."""
+    pairs = [
+        (found.instance.id, request.keyed.key)
+        for _, request in together
+        if request.keyed is not None and (found := loaded.get(request.key)) is not None
+    ]
+    return await engine.retrying(lambda: engine.receipts.find(None, pairs)) if pairs else {}

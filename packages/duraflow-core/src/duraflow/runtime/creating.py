@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
@@ -12,16 +14,20 @@ import attrs
 from duraflow.definition.checks.names import name_problem
 from duraflow.definition.values import EMPTY
 from duraflow.definition.workflow import Workflow
-from duraflow.errors import InvalidArgument
+from duraflow.errors import InvalidArgument, KeyTaken, Misuse
 from duraflow.instance import Instance
 from duraflow.machine.chain import advance
 from duraflow.machine.step import Step
 from duraflow.results import NewInstance
 from duraflow.runtime.commands import drive_free, drive_machine
 from duraflow.runtime.engine import Engine
+from duraflow.runtime.keys import Keyed, keyed, receipt_of, short_hash
 from duraflow.runtime.notices import notices_of
+from duraflow.runtime.receipts import answer_to_creation
 from duraflow.runtime.work import Work
-from duraflow.writes import Applied, Failed, Writes
+from duraflow.writes import Applied, Failed, Receipt, Writes
+
+T = TypeVar("T")
 
 MAX_REF_BYTES = 256
 
@@ -32,6 +38,7 @@ class Checked:
 
     Attributes:
         context: the initial state's with the caller's over it, as the codec's text: encoding it is the check.
+        parts: of one with a key, what the caller asked for, by part, in short.
     """
 
     workflow: Workflow
@@ -41,6 +48,14 @@ class Checked:
     id: UUID
     trigger: Mapping[str, Any]
     subject: Any = None
+    keyed: Keyed | None = None
+    parts: Mapping[str, str] = EMPTY
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Where its key is unique; only of one that has a key."""
+        assert self.keyed is not None
+        return self.workflow.name, self.keyed.key
 
     @property
     def quiet(self) -> bool:
@@ -53,7 +68,8 @@ def check(engine: Engine, new: NewInstance) -> Checked:
 
     Raises:
         DefinitionNotFound: the runtime does not have the workflow.
-        InvalidArgument: context, metadata, ref or id cannot be stored.
+        InvalidArgument: context, metadata, ref, id or key cannot be stored.
+        NotSupported: it has a key, and the persistence keeps no receipts.
     """
     name = new.workflow.name if isinstance(new.workflow, Workflow) else new.workflow
     workflow = engine.definitions.latest(str(getattr(name, "value", name)))
@@ -78,7 +94,19 @@ def check(engine: Engine, new: NewInstance) -> Checked:
         new.id or engine.rules.ids(),
         engine.trigger(new.trigger),
         new.subject,
+        request := keyed(engine, new.key, new.fingerprint, new.keep_for),
+        EMPTY if request is None else _parts(engine, new),
     )
+
+
+def _parts(engine: Engine, new: NewInstance) -> Mapping[str, str]:
+    """What tells one request from another: as asked for, whatever the definition makes of it."""
+    return {
+        "context": short_hash(engine, dict(new.context), "context"),
+        "metadata": short_hash(engine, dict(new.metadata), "metadata"),
+        "ref": new.ref or "",
+        "id": "" if new.id is None else str(new.id),
+    }
 
 
 def _check_ref(ref: object) -> None:
@@ -125,14 +153,57 @@ async def create(engine: Engine, work: Work | None, new: NewInstance) -> Instanc
             await engine.observers.tell(notices_of(step, writes))
             return writes.after
         if isinstance(answer, Failed) and not getattr(answer.error, "retryable", False):
-            raise answer.error
-    return await engine.in_work(work, lambda own: _create_in(engine, own, checked), eager=not checked.quiet)
+            # Whether a request with a key was done before is asked only now: it meets its receipt, or its ref.
+            done = await _done_before(engine, None, checked)
+            if done is not None:
+                return done
+            if not isinstance(answer.error, KeyTaken):
+                raise answer.error
+    use_case = partial(_create_in, engine, checked=checked)
+    return await _again_if_taken(engine, work, use_case, eager=not checked.quiet)
+
+
+async def _again_if_taken(
+    engine: Engine, work: Work | None, use_case: Callable[[Work], Coroutine[Any, Any, T]], *, eager: bool
+) -> T:
+    """Once more from the start when someone who did not wait has used a key meanwhile: then its receipt is there."""
+    try:
+        return await engine.in_work(work, use_case, eager=eager)
+    except KeyTaken:
+        return await engine.in_work(work, use_case, eager=eager)
+
+
+async def _done_before(engine: Engine, work: Work | None, checked: Checked) -> Instance | None:
+    """What came of an earlier creation under the same key; None if there was none, or it has no key.
+
+    In a transaction, whoever creates under it at the same time is waited for, and others wait for this one.
+    """
+    if checked.keyed is None:
+        return None
+    receipts = engine.receipts
+
+    async def find() -> Mapping[tuple[str, str], Receipt]:
+        unit = None if work is None else work.unit
+        return await receipts.find_creations(unit, [checked.pair], hold=work is not None)
+
+    for receipt in (await (engine.retrying(find) if work is None else find())).values():
+        unit = None if work is None else work.unit
+        return await answer_to_creation(engine, unit, checked.keyed, checked.parts, receipt)
+    return None
 
 
 async def _quietly(engine: Engine, checked: Checked) -> tuple[Step, Writes]:
     step = begin(engine, checked, await store_now(engine, None))
     drive_free(advance(step, None, "$created", None, engine.rules))
-    return step, step.finish()
+    return step, _finish(step, checked)
+
+
+def _finish(step: Step, checked: Checked) -> Writes:
+    """What a creation writes, the receipt included."""
+    writes = step.finish()
+    if checked.keyed is None:
+        return writes
+    return attrs.evolve(writes, receipt=receipt_of(checked.keyed, writes, step.now, creation=checked.parts))
 
 
 async def store_now(engine: Engine, work: Work | None) -> datetime:
@@ -144,16 +215,41 @@ async def store_now(engine: Engine, work: Work | None) -> datetime:
     return await (engine.retrying(now) if work is None else now(work.unit))
 
 
-async def _create_in(engine: Engine, work: Work, checked: Checked) -> Instance:
-    step = begin(engine, checked, await store_now(engine, work))
-    machine = advance(step, None, "$created", None, engine.rules)
-    await drive_machine(engine, work, step, machine, checked.subject)
-    writes = step.finish()
-    (answer,) = await engine.writer.apply(work.unit, (writes,), last=work.ending)
+async def _create_in(engine: Engine, work: Work, *, checked: Checked) -> Instance:
+    with _creating(work, checked):
+        done = await _done_before(engine, work, checked)
+        if done is not None:
+            return done
+        step = begin(engine, checked, await store_now(engine, work))
+        machine = advance(step, None, "$created", None, engine.rules)
+        await drive_machine(engine, work, step, machine, checked.subject)
+        writes = _finish(step, checked)
+        (answer,) = await engine.writer.apply(work.unit, (writes,), last=work.ending)
     if isinstance(answer, Failed):
         raise answer.error
     work.notices += notices_of(step, writes)
     return writes.after
+
+
+@contextmanager
+def _creating(work: Work, *checked: Checked) -> Iterator[None]:
+    """Note under which keys instances are being created: their commands must not do the same again.
+
+    Raises:
+        Misuse: one of them is being used already, by the creation whose command this is.
+    """
+    pairs = [one.pair for one in checked if one.keyed is not None]
+    for workflow, key in pairs:
+        if (workflow, key) in work.creating:
+            raise Misuse(
+                f"a command of the creation of {workflow!r} under the key {key!r} created under the same key again",
+                "use another key inside the command",
+            )
+    work.creating.update(pairs)
+    try:
+        yield
+    finally:
+        work.creating.difference_update(pairs)
 
 
 async def create_many(engine: Engine, work: Work | None, new: Sequence[NewInstance]) -> tuple[Instance, ...]:
@@ -164,12 +260,13 @@ async def create_many(engine: Engine, work: Work | None, new: Sequence[NewInstan
     if not checked:
         return ()
     loud = not all(one.quiet for one in checked)
-    return await engine.in_work(work, lambda own: _create_all(engine, own, checked), eager=loud)
+    return await _again_if_taken(engine, work, partial(_create_all, engine, checked=checked), eager=loud)
 
 
 def _refuse_twins(checked: Sequence[Checked]) -> None:
     refs: set[tuple[str, str]] = set()
     ids: dict[UUID, int] = {}
+    keys: set[tuple[str, str]] = set()
     for index, one in enumerate(checked):
         if one.ref is not None:
             if (one.workflow.name, one.ref) in refs:
@@ -177,22 +274,45 @@ def _refuse_twins(checked: Sequence[Checked]) -> None:
             refs.add((one.workflow.name, one.ref))
         if ids.setdefault(one.id, index) != index:
             raise InvalidArgument(f"instances[{index}].id", f"{one.id} is given twice")
+        if one.keyed is not None:
+            if one.pair in keys:
+                raise InvalidArgument(f"instances[{index}].key", f"{one.keyed.key!r} is given twice")
+            keys.add(one.pair)
 
 
-async def _create_all(engine: Engine, work: Work, checked: Sequence[Checked]) -> tuple[Instance, ...]:
-    now = await store_now(engine, work)
-    steps = []
-    for one in checked:
-        step = begin(engine, one, now)
-        machine = advance(step, None, "$created", None, engine.rules)
-        if one.quiet:
-            drive_free(machine)
-        else:
-            await drive_machine(engine, work, step, machine, one.subject)
-        steps.append((step, step.finish()))
-    answers = await engine.writer.apply(work.unit, [writes for _, writes in steps], last=work.ending)
+async def _create_all(engine: Engine, work: Work, *, checked: Sequence[Checked]) -> tuple[Instance, ...]:
+    with _creating(work, *checked):
+        found = await _all_done_before(engine, work, checked)
+        now = await store_now(engine, work)
+        steps: list[tuple[Step, Writes]] = []
+        for one in checked:
+            if one.id in found:
+                continue
+            step = begin(engine, one, now)
+            machine = advance(step, None, "$created", None, engine.rules)
+            if one.quiet:
+                drive_free(machine)
+            else:
+                await drive_machine(engine, work, step, machine, one.subject)
+            steps.append((step, _finish(step, one)))
+        answers = await engine.writer.apply(work.unit, [writes for _, writes in steps], last=work.ending)
     for (step, writes), answer in zip(steps, answers, strict=True):
         if isinstance(answer, Failed):
             raise answer.error
         work.notices += notices_of(step, writes)
-    return tuple(writes.after for _, writes in steps)
+        found[writes.after.id] = writes.after
+    return tuple(found[one.id] for one in checked)
+
+
+async def _all_done_before(engine: Engine, work: Work, checked: Sequence[Checked]) -> dict[UUID, Instance]:
+    """Those of a batch that were created under their keys before, by the ids that they would have got now."""
+    by_pair = {one.pair: one for one in checked if one.keyed is not None}
+    if not by_pair:
+        return {}
+    receipts = await engine.receipts.find_creations(work.unit, list(by_pair), hold=True)
+    found = {}
+    for pair, receipt in receipts.items():
+        one = by_pair[pair]
+        assert one.keyed is not None
+        found[one.id] = await answer_to_creation(engine, work.unit, one.keyed, one.parts, receipt)
+    return found

@@ -20,9 +20,10 @@ from duraflow.machine.chain import advance
 from duraflow.machine.guards import choose
 from duraflow.machine.step import Step
 from duraflow.ports import Key, Loaded
-from duraflow.results import FireResult
+from duraflow.results import FireResult, Firing
 from duraflow.runtime.commands import drive_free
-from duraflow.runtime.engine import Engine, Target
+from duraflow.runtime.engine import Engine
+from duraflow.runtime.keys import Keyed, keyed, receipt_of
 from duraflow.writes import Writes
 
 
@@ -35,22 +36,18 @@ class Request:
     given: Any
     trigger: Mapping[str, Any]
     subject: Any = None
+    keyed: Keyed | None = None
 
 
-def request_of(
-    engine: Engine,
-    target: Target,
-    event: object,
-    payload: Any,
-    trigger: Mapping[str, Any] | None,
-    subject: Any = None,
-) -> Request:
+def request_of(engine: Engine, firing: Firing) -> Request:
     """Check what can be checked before any I/O.
 
     Raises:
-        InvalidArgument: the target, event, payload or trigger cannot be used.
+        InvalidArgument: the target, event, payload, trigger or key cannot be used.
+        NotSupported: it has a key, and the persistence keeps no receipts.
     """
-    name = engine.event_name(event)
+    payload = firing.payload
+    name = engine.event_name(firing.event)
     declared = engine.definitions.payload_types.get(name, ())
     refused: InvalidArgument | None = None
     for payload_type in declared:
@@ -65,13 +62,32 @@ def request_of(
     if payload is not None and (not declared or None in declared):
         # What is stored is what guards and commands see: a tuple is a list here too.
         payload = engine.codec.copy(payload, path="payload")
-    return Request(engine.key(target), name, payload, engine.trigger(trigger), subject)
+    return Request(
+        engine.key(firing.target),
+        name,
+        payload,
+        engine.trigger(firing.trigger),
+        firing.subject,
+        keyed(engine, firing.key, firing.fingerprint, firing.keep_for),
+    )
 
 
 def governing(engine: Engine, instance: Instance) -> Workflow:
-    """The definition of an instance; an instance in a state that its definition lacks was edited by hand."""
+    """The definition of an instance.
+
+    Raises:
+        DefinitionNotFound: the runtime does not have it.
+        InvalidArgument: it lacks the instance's state: a newer version did away with it, or someone edited the row.
+    """
     workflow = engine.definitions.governing(instance.workflow, instance.definition_version)
     if instance.state not in workflow.resolved:
+        if workflow.version != instance.definition_version:
+            raise InvalidArgument(
+                "instance",
+                f"{instance.id} is in state {instance.state!r} of version {instance.definition_version}, which the "
+                f"latest version {workflow.version} of {workflow.name!r} does not have; give that state a target with "
+                "`plan_upgrade`, or move the instance with `force`",
+            )
         raise InvalidArgument(
             "instance",
             f"{instance.id} is in state {instance.state!r}, which version {workflow.version} of "
@@ -183,11 +199,22 @@ def is_free(engine: Engine, instance: Instance, event: str) -> bool:
     return state is None or event in state.free or event not in state.events
 
 
-def finish_free(engine: Engine, decided: Decided, event: str) -> tuple[Step, Writes]:
-    """Work a command-free step out to its writes."""
-    step = decided.step
+def finish_free(engine: Engine, decided: Decided, request: Request) -> tuple[Step, Writes, FireResult]:
+    """Work a command-free step out to its writes, and what is told once they are written."""
+    step, event = decided.step, request.event
     if decided.candidate is None:
         step.reject(event, decided.stored_payload, decided.blockers)
     else:
         drive_free(advance(step, decided.candidate, event, decided.stored_payload, engine.rules))
-    return step, step.finish()
+    return step, *finish(decided, request)
+
+
+def finish(decided: Decided, request: Request) -> tuple[Writes, FireResult]:
+    """What a step that was worked out writes, the receipt included, and what is told once it is written."""
+    step = decided.step
+    writes = step.finish()
+    result = result_of(step, writes, request.event, decided.blockers)
+    if request.keyed is not None:
+        receipt = receipt_of(request.keyed, writes, step.now, status=result.status)
+        writes = attrs.evolve(writes, receipt=receipt)
+    return writes, result

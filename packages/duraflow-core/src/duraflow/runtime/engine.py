@@ -35,11 +35,12 @@ from duraflow.errors import (
 from duraflow.handlers import Handlers, handler_table
 from duraflow.instance import Instance
 from duraflow.machine.step import Rules
-from duraflow.ports import Clock, DueStore, Environment, Key, Lock, Persistence, Waits, Writer
+from duraflow.ports import Clock, DueStore, Environment, Key, Lock, Persistence, ReceiptStore, Waits, Writer
 from duraflow.runtime.ambient import running
 from duraflow.runtime.definitions import Definitions, problem_of
 from duraflow.runtime.observers import Observer, Observers, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
+from duraflow.runtime.versions import LiveCheck, LiveCheckPolicy, check_at_start
 from duraflow.runtime.work import ResourceFactory, Work
 from duraflow.writer import DefaultWriter
 
@@ -67,6 +68,7 @@ class Engine:
     timer_retry: TimerRetryPolicy
     store_retry: StoreRetryPolicy
     locking: Locking
+    live_check: LiveCheckPolicy
     bind: Callable[[Work], Any]
     started: bool = False
     _lock: Lock = attrs.field(
@@ -94,6 +96,7 @@ class Engine:
         timer_retry: TimerRetryPolicy | None,
         store_retry: StoreRetryPolicy | None,
         locking: Locking,
+        live_check: LiveCheck | Mapping[str, LiveCheck],
     ) -> Engine:
         """Put a runtime together, checking everything that can be checked without I/O.
 
@@ -148,6 +151,7 @@ class Engine:
             timer_retry=timer_retry or TimerRetryPolicy(),
             store_retry=store_retry or StoreRetryPolicy(),
             locking=locking,
+            live_check=LiveCheckPolicy.of(live_check),
             bind=bind,
         )
 
@@ -162,6 +166,7 @@ class Engine:
         try:
             if self.persistence.definitions is not None:
                 await self._register(self.persistence.definitions.register)
+                await check_at_start(self, self.live_check)
         except BaseException:
             # Whoever corrects the cause can start again, and nothing stays open behind who gives up.
             await self.close()
@@ -211,9 +216,24 @@ class Engine:
             DefinitionNotFound: neither has it, or the snapshot cannot be used; the error says why.
         """
         known = self.definitions.by_version.get((workflow, version))
-        store = self.persistence.definitions
         if known is not None:
             return known
+        loaded = await self.stored(work, workflow, version)
+        # Two that load at a time must not overwrite each other's. Nothing waits inside.
+        await self._lock.acquire()
+        try:
+            self.definitions = self.definitions.adding(loaded)
+        finally:
+            self._lock.release()
+        return loaded
+
+    async def stored(self, work: Work | None, workflow: str, version: int) -> Workflow:
+        """The definition of a version as the store keeps it, ready for use; it is not kept at hand.
+
+        Raises:
+            DefinitionNotFound: there is none, or the snapshot cannot be used; the error says why.
+        """
+        store = self.persistence.definitions
         if store is None or workflow not in self.definitions.newest:
             # What the runtime was given no version of is another application's business.
             raise self.definitions.not_found(workflow, version)
@@ -224,17 +244,15 @@ class Engine:
         if snapshot is None:
             raise self.definitions.not_found(workflow, version)
         try:
-            loaded = self.definitions.revived(snapshot, self.rules.handlers)
+            return self.definitions.revived(snapshot, self.rules.handlers)
         except (InvalidArgument, DefinitionError) as error:
             raise self.definitions.not_found(workflow, version, problem_of(error)) from error
-        await (
-            self._lock.acquire()
-        )  # two that load at a time must not overwrite each other's; nothing waits inside
-        try:
-            self.definitions = self.definitions.adding(loaded)
-        finally:
-            self._lock.release()
-        return loaded
+
+    @property
+    def receipts(self) -> ReceiptStore:
+        if self.persistence.receipts is None:
+            raise NotSupported("`key=`", "a persistence with the port `receipts: ReceiptStore`")
+        return self.persistence.receipts
 
     def now(self) -> datetime | None:
         """The time to hand to a store; None lets the store use its own clock."""

@@ -6,9 +6,6 @@ compare-and-set; everything else, and whoever lost that race, locks the row firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from duraflow.errors import (
     Busy,
     ChainTooDeep,
@@ -16,18 +13,22 @@ from duraflow.errors import (
     ConcurrencyConflict,
     DefinitionNotFound,
     EventRefused,
+    IdempotencyConflict,
     InstanceNotFound,
+    KeyTaken,
     LockTimeout,
     Misuse,
 )
+from duraflow.instance import Instance
 from duraflow.machine.chain import advance
 from duraflow.machine.step import Step
-from duraflow.ports import Loaded
-from duraflow.results import FireResult, Unfired
+from duraflow.results import FireResult, Firing, Unfired
 from duraflow.runtime.commands import drive_machine
-from duraflow.runtime.deciding import Request, decide, finish_free, is_free, request_of, result_of
-from duraflow.runtime.engine import Engine, Target
+from duraflow.runtime.deciding import Request, decide, finish, finish_free, is_free, request_of
+from duraflow.runtime.engine import Engine
+from duraflow.runtime.keys import Keyed
 from duraflow.runtime.notices import notices_of
+from duraflow.runtime.receipts import answer_to_event
 from duraflow.runtime.work import Work
 from duraflow.writes import Applied, Failed, Lost, Writes
 
@@ -38,24 +39,17 @@ FIRE_ERRORS = (
     ConcurrencyConflict,
     DefinitionNotFound,
     EventRefused,
+    IdempotencyConflict,
     InstanceNotFound,
     LockTimeout,
 )
 """What one event can run into by itself: `try_fire` and `fire_many` give these as values. Anything else is raised."""
 
 
-async def fire(
-    engine: Engine,
-    work: Work | None,
-    target: Target,
-    event: object,
-    payload: Any,
-    trigger: Mapping[str, Any] | None,
-    subject: Any,
-) -> FireResult:
+async def fire(engine: Engine, work: Work | None, firing: Firing) -> FireResult:
     """See `Runtime.fire`."""
     engine.check_usable(work)
-    request = request_of(engine, target, event, payload, trigger, subject)
+    request = request_of(engine, firing)
     if work is None and engine.locking == "auto" and request.event in engine.definitions.lock_free:
         found = await _fire_free(engine, request)
         if found is not None:
@@ -64,23 +58,32 @@ async def fire(
 
 
 async def _fire_free(engine: Engine, request: Request) -> FireResult | None:
-    """Read, decide, one compare-and-set; None when the race was lost or a command turned out to be possible."""
+    """Read, decide, one compare-and-set; None when the race was lost or a command turned out to be possible.
+
+    Whether a request with a key was done before is not asked: then either its event is not accepted any more, or what
+    it would write now meets the receipt and is not written. The locked path has the answer to both.
+    """
     stores = engine.persistence
     loaded = await engine.retrying(lambda: stores.instances.get(None, request.key, clock=engine.now()))
     if loaded is None:
         raise engine.not_found(request.key)
-    await engine.know(None, loaded.instance)
-    if not is_free(engine, loaded.instance, request.event):
-        return None
-    decided = decide(engine, request, loaded)
-    step, writes = finish_free(engine, decided, request.event)
+    try:
+        await engine.know(None, loaded.instance)
+        if not is_free(engine, loaded.instance, request.event):
+            return None
+        decided = decide(engine, request, loaded)
+        step, writes, result = finish_free(engine, decided, request)
+    except Exception:
+        if request.keyed is not None:
+            return None
+        raise
     (answer,) = await engine.writer.apply(None, (writes,))
     match answer:
         case Applied():
             if step.snapshots:
                 await engine.observers.tell(notices_of(step, writes))
-            return result_of(step, writes, request.event, decided.blockers)
-        case Lost():
+            return result
+        case Lost() | Failed(KeyTaken()):
             return None
         case Failed(error):
             if getattr(error, "retryable", False):
@@ -91,19 +94,17 @@ async def _fire_free(engine: Engine, request: Request) -> FireResult | None:
 async def fire_locked_in(engine: Engine, work: Work | None, request: Request) -> FireResult:
     """Fire with the row locked, in the given transaction or one of its own."""
     if work is not None and request.event in engine.definitions.lock_free:
-        loaded = await _lock(engine, work, request)
-        if request.event in engine.definitions.lock_free:  # asked again: a stored version may have been met
-            # It runs no command, so nothing can be half done when it raises: no savepoint is needed.
-            return await _fire_loaded(engine, work, request, loaded)
+        # It runs no command, so nothing can be half done when it raises: no savepoint is needed.
+        return await fire_locked(engine, work, request, bare=True)
     return await engine.in_work(work, lambda own: fire_locked(engine, own, request))
 
 
-async def fire_locked(engine: Engine, work: Work, request: Request) -> FireResult:
-    """Lock the row, decide, run commands, write: all in the given transaction."""
-    return await _fire_loaded(engine, work, request, await _lock(engine, work, request))
+async def fire_locked(engine: Engine, work: Work, request: Request, *, bare: bool = False) -> FireResult:
+    """Lock the row, look for the receipt, decide, run commands, write: all in the given transaction.
 
-
-async def _lock(engine: Engine, work: Work, request: Request) -> Loaded:
+    Args:
+        bare: it is in nobody's savepoint, because no command is expected to run.
+    """
     loaded = await engine.persistence.instances.lock(work.unit, request.key, clock=engine.now())
     if loaded is None:
         raise engine.not_found(request.key)
@@ -112,11 +113,14 @@ async def _lock(engine: Engine, work: Work, request: Request) -> Loaded:
             f"a command fired {request.event!r} at its own instance",
             "return from the command, and let an automatic transition follow",
         )
+    if request.keyed is not None:
+        done = await _done_before(engine, work, request, request.keyed, loaded.instance)
+        if done is not None:
+            return done
     await engine.know(work, loaded.instance)
-    return loaded
-
-
-async def _fire_loaded(engine: Engine, work: Work, request: Request, loaded: Loaded) -> FireResult:
+    if bare and not is_free(engine, loaded.instance, request.event):
+        # A stored version, met just now, runs one after all.
+        return await engine.in_work(work, lambda own: fire_locked(engine, own, request))
     decided = decide(engine, request, loaded)
     step = decided.step
     if decided.candidate is None:
@@ -124,9 +128,18 @@ async def _fire_loaded(engine: Engine, work: Work, request: Request, loaded: Loa
     else:
         machine = advance(step, decided.candidate, request.event, decided.stored_payload, engine.rules)
         await drive_machine(engine, work, step, machine, request.subject)
-    writes = step.finish()
+    writes, result = finish(decided, request)
     await write(engine, work, step, writes)
-    return result_of(step, writes, request.event, decided.blockers)
+    return result
+
+
+async def _done_before(
+    engine: Engine, work: Work, request: Request, keyed: Keyed, current: Instance
+) -> FireResult | None:
+    receipts = await engine.receipts.find(work.unit, [(current.id, keyed.key)])
+    for receipt in receipts.values():
+        return await answer_to_event(engine, work.unit, keyed, request.event, request.given, current, receipt)
+    return None
 
 
 async def write(engine: Engine, work: Work, step: Step, writes: Writes) -> None:
@@ -144,17 +157,9 @@ async def write(engine: Engine, work: Work, step: Step, writes: Writes) -> None:
     work.notices += notices_of(step, writes)
 
 
-async def try_fire(
-    engine: Engine,
-    work: Work | None,
-    target: Target,
-    event: object,
-    payload: Any,
-    trigger: Mapping[str, Any] | None,
-    subject: Any,
-) -> FireResult | Unfired:
+async def try_fire(engine: Engine, work: Work | None, firing: Firing) -> FireResult | Unfired:
     """A refusal or a failed command is a value; a wrong argument or a store that is down is still raised."""
     try:
-        return await fire(engine, work, target, event, payload, trigger, subject)
+        return await fire(engine, work, firing)
     except FIRE_ERRORS as error:
         return Unfired(error)

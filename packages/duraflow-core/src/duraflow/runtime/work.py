@@ -27,6 +27,7 @@ class Work:
     Attributes:
         owned: the runtime opened it and nobody else sees it, so that the commit may go with the last statement.
         stepping: instances whose step is under way, and which therefore must not be fired at.
+        creating: (workflow, key) of the creations that are under way.
     """
 
     unit: UnitOfWork
@@ -34,6 +35,7 @@ class Work:
     owned: bool
     notices: list[Notice] = attrs.field(factory=list)
     stepping: set[UUID] = attrs.field(factory=set)
+    creating: set[tuple[str, str]] = attrs.field(factory=set)
     closed: bool = False
     _undo: list[Callable[[], None]] = attrs.field(factory=list)
     _resources: dict[Any, Any] = attrs.field(factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,9 @@ class Moving(Base):
         id: UUID | None = None,  # noqa: A002  # the plain word
         subject: Any = None,
         trigger: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        fingerprint: str | bool = True,
+        keep_for: timedelta | None = None,
     ) -> Instance:
         """Create an instance of the newest version of a workflow, and follow its automatic transitions.
 
@@ -44,14 +48,20 @@ class Moving(Base):
             id: its id, if it is made elsewhere.
             subject: any object, passed on to commands.
             trigger: who or what creates it, for the history.
+            key: makes the request safe to send again: under one key, unique per workflow, one instance is created, and
+                everyone who asks gets it as it was then. 1 to 256 bytes.
+            fingerprint: how a request is known to be the same: True compares context, metadata, ref and id; a text is
+                your own; False compares nothing.
+            keep_for: how long the key is remembered, at least; None: as long as the instance.
 
         Raises:
             AlreadyExists: the ref or id is taken; the error has the id of the instance that has it.
+            IdempotencyConflict: the key was used for another request.
             DefinitionNotFound: the runtime does not have the workflow.
             InvalidArgument: something given cannot be stored.
             CommandFailed, ChainTooDeep: as for `fire`.
         """
-        new = NewInstance(workflow, context, metadata, ref, id, subject, trigger)
+        new = NewInstance(workflow, context, metadata, ref, id, subject, trigger, key, fingerprint, keep_for)
         return drive(creating.create(self._engine, self._work, new))
 
     def create_many(self, instances: Iterable[NewInstance], /) -> tuple[Instance, ...]:
@@ -70,6 +80,9 @@ class Moving(Base):
         *,
         subject: Any = None,
         trigger: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        fingerprint: str | bool = True,
+        keep_for: timedelta | None = None,
     ) -> FireResult:
         """Fire an event at an instance. When this returns, what it says is committed (or joins the open transaction).
 
@@ -78,17 +91,24 @@ class Moving(Base):
             payload: as the event's payload type says: its class or a mapping of its fields; JSON without one.
             subject: any object, passed on to commands, also through automatic hops; never stored.
             trigger: who or what fired it, as JSON labels such as `{"by": "anna"}`, kept in history.
+            key: makes the request safe to send again: under one key, unique per instance, the event takes effect once,
+                and everyone who asks gets the first result, also a rejection. 1 to 256 bytes.
+            fingerprint: how a request is known to be the same: True compares event and payload; a text is your own;
+                False compares nothing.
+            keep_for: how long the key is remembered, at least; None: as long as the instance.
 
         Raises:
             InstanceNotFound: there is no such instance.
             EventRefused: the state does not accept the event, or the instance is finished. Nothing was recorded.
             CommandFailed: a command returned a `Failure` and no `error_target` leads on. All was rolled back.
             Busy: durable work holds the instance.
+            IdempotencyConflict: the key was used for another event, or another payload.
             ChainTooDeep: automatic transitions did not come to rest. All was rolled back.
             InvalidArgument: the event or payload cannot be used; raised before anything is locked.
             StoreUnavailable, LockTimeout: see there. Whatever else a guard or command raises rolls back and passes on.
         """
-        return drive(firing.fire(self._engine, self._work, target, event, payload, trigger, subject))
+        asked = Firing(target, event, payload, trigger, subject, key, fingerprint, keep_for)
+        return drive(firing.fire(self._engine, self._work, asked))
 
     def try_fire(
         self,
@@ -98,12 +118,16 @@ class Moving(Base):
         *,
         subject: Any = None,
         trigger: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        fingerprint: str | bool = True,
+        keep_for: timedelta | None = None,
     ) -> FireResult | Unfired:
         """As `fire`, but what the event ran into is a value (`Unfired(error)`) instead of an exception.
 
         Still raised: arguments that cannot be used, a store that is down, and what guards and commands raise.
         """
-        return drive(firing.try_fire(self._engine, self._work, target, event, payload, trigger, subject))
+        asked = Firing(target, event, payload, trigger, subject, key, fingerprint, keep_for)
+        return drive(firing.try_fire(self._engine, self._work, asked))
 
     def fire_many(self, firings: Iterable[Firing], /) -> tuple[FireResult | Unfired, ...]:
         """Fire many events, each for itself: whatever one runs into is its own answer, and stops no other.

@@ -1,0 +1,154 @@
+"""Was this request done before, and what came of it?
+
+A receipt says which history entries a request left. The result is rebuilt from them, so that it is the same however
+often it is asked for, by whichever process, and whatever has become of the instance since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from duraflow.codec import canonical_json
+from duraflow.errors import IdempotencyConflict, InvalidArgument
+from duraflow.instance import Continuation, HistoryEntry, Instance
+from duraflow.ports import UnitOfWork
+from duraflow.results import FireResult
+from duraflow.runtime.engine import Engine
+from duraflow.runtime.keys import GIVEN, Keyed
+from duraflow.runtime.seeing import instance_as_of, read_entries
+from duraflow.writes import Receipt
+
+
+async def answer_to_event(
+    engine: Engine,
+    unit: UnitOfWork | None,
+    request: Keyed,
+    event: str,
+    payload: Any,
+    current: Instance,
+    receipt: Receipt,
+) -> FireResult:
+    """The result of an event that was fired before, as it was then.
+
+    Raises:
+        IdempotencyConflict: it was another event, or another payload.
+    """
+    entries = await _entries(engine, unit, receipt)
+    first = entries[0]
+    if not _is_own(request, receipt):
+        differs = tuple(_differences(engine, event, payload, current.workflow, first))
+    else:
+        differs = _own_differs(request, receipt)
+    if differs:
+        raise IdempotencyConflict(request.key, f"{event!r} at instance {current.id}", differs)
+    return FireResult(
+        status=receipt.result.get("status", "success"),
+        event=first.event,
+        from_state=str(first.from_state),
+        to_state=entries[-1].to_state,
+        instance=await _instance(engine, unit, current, receipt),
+        entries=entries,
+        blockers=entries[-1].blockers,
+        replayed=True,
+    )
+
+
+async def answer_to_creation(
+    engine: Engine,
+    unit: UnitOfWork | None,
+    request: Keyed,
+    parts: Mapping[str, str],
+    receipt: Receipt,
+) -> Instance:
+    """The instance that was created before, as it was then.
+
+    Raises:
+        IdempotencyConflict: it was created from something else.
+    """
+
+    async def read() -> Any:
+        return await engine.persistence.instances.get(unit, receipt.instance_id, clock=engine.now())
+
+    loaded = await (engine.retrying(read) if unit is None else read())
+    if loaded is None:
+        raise engine.not_found(receipt.instance_id)
+    if not _is_own(request, receipt):
+        stored = receipt.fingerprint or {}
+        differs = tuple(name for name in parts if stored.get(name) != parts[name])
+    else:
+        differs = _own_differs(request, receipt)
+    if differs:
+        raise IdempotencyConflict(request.key, f"a creation of {receipt.workflow!r}", differs)
+    return await _instance(engine, unit, loaded.instance, receipt)
+
+
+async def _entries(engine: Engine, unit: UnitOfWork | None, receipt: Receipt) -> tuple[HistoryEntry, ...]:
+    count = receipt.last_seq - receipt.first_seq + 1
+    entries = await read_entries(engine, unit, receipt.instance_id, receipt.first_seq - 1, count)
+    if len(entries) != count:
+        raise InvalidArgument(
+            "history",
+            f"instance {receipt.instance_id} lacks entries of {receipt.first_seq} to {receipt.last_seq}, which the "
+            f"receipt of {receipt.key!r} speaks of; was the history edited by hand?",
+        )
+    return tuple(entries)
+
+
+async def _instance(engine: Engine, unit: UnitOfWork | None, current: Instance, receipt: Receipt) -> Instance:
+    found = await instance_as_of(engine, unit, current, receipt.last_seq)
+    stopped = receipt.result.get("continuation")
+    return attrs.evolve(
+        found,
+        lease_token=None,
+        waiting_events=receipt.result.get("waiting_events", False),
+        continuation=None if stopped is None else Continuation(**stopped),
+    )
+
+
+# --- is it the same request? ------------------------------------------------------------------------------------------
+
+
+def _is_own(request: Keyed, receipt: Receipt) -> bool:
+    """Whether the callers' own word decides: nothing to compare, or a text of theirs."""
+    return request.fingerprint is not True or receipt.fingerprint is None or GIVEN in receipt.fingerprint
+
+
+def _own_differs(request: Keyed, receipt: Receipt) -> tuple[str, ...]:
+    if request.fingerprint is False or receipt.fingerprint is None:
+        return ()
+    mine = request.fingerprint if isinstance(request.fingerprint, str) else None
+    return () if receipt.fingerprint.get(GIVEN) == mine else ("fingerprint",)
+
+
+def _differences(
+    engine: Engine, event: str, payload: Any, workflow: str, first: HistoryEntry
+) -> Iterator[str]:
+    """What of the event is not as it was the first time, read as it was read then."""
+    if event != first.event:
+        yield f"event (it was {first.event!r})"
+        return
+    known = engine.definitions
+    definition = known.by_version.get((workflow, first.definition_version)) or known.newest.get(workflow)
+    payload_type = None if definition is None else definition.events.get(event)
+    if payload_type is not None:
+        try:
+            payload = payload_type.dump(payload_type.load(payload))
+        except InvalidArgument as error:
+            yield f"payload ({error.reason})"
+            return
+    mine, theirs = _texts(engine, payload), _texts(engine, first.payload)
+    if mine == theirs:
+        return
+    names = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+    yield from (f"payload.{name}" if name else "payload" for name in names)
+
+
+def _texts(engine: Engine, payload: Any) -> dict[str, str]:
+    """A payload by its fields, each as canonical text; what has no fields is one text."""
+    parts = payload if isinstance(payload, Mapping) and payload else {"": payload}
+    return {
+        name: canonical_json(engine.codec.to_plain(value, path="payload")) for name, value in parts.items()
+    }
