@@ -6,7 +6,22 @@ from typing import Literal
 
 import attrs
 
-ALLOWABLE = frozenset({"unreachable_state", "no_way_to_final", "only_wildcards_leave", "final_by_inference"})
+ALLOWABLE = frozenset(
+    {
+        # found when a definition is made
+        "unreachable_state",
+        "no_way_to_final",
+        "only_wildcards_leave",
+        "final_by_inference",
+        # found by `duraflow.verify`
+        "automatic_loop",
+        "dead_error_target",
+        "dead_timer",
+        "dead_transition",
+        "trap_after_failure",
+        "unaccepted_event",
+    }
+)
 """Codes of warnings that a state may declare to be meant."""
 
 Severity = Literal["error", "warning"]

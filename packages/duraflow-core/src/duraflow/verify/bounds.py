@@ -16,7 +16,7 @@ from duraflow.verify.places import Edge, Place
 from duraflow.verify.search import shortest_loop
 
 _BUDGET = 200_000
-"""Moves tried in the search for the longest way; a longest way in a graph with loops takes exponential time to prove."""
+"""Moves tried in the search for the longest way: where there are loops, proving it takes exponential time."""
 
 
 @attrs.frozen
@@ -51,15 +51,17 @@ class Bounds:
         entries: history entries: the creation and the moves. Each rejection adds one more.
         waiting: a timedelta, the time that timers let pass: in each state until the earliest timer that leaves it for
             sure, else until its latest timer.
-        open_ended: states in which an instance waits, beyond that, as long as nobody fires an event: those without a
-            timer, or whose timers can be refused or are computed.
+        no_timer: states in which an instance waits as long as nobody fires an event, which `waiting` does not count.
+        unsure: states that may be rested in for longer than `waiting` counts, because each of their timers is computed,
+            can be refused by a guard, stays in the state, or runs a command that may fail.
     """
 
     moves: Bound
     commands: Bound
     entries: Bound
     waiting: Bound
-    open_ended: tuple[str, ...]
+    no_timer: tuple[str, ...]
+    unsure: tuple[str, ...]
 
 
 def bounds_of(graph: Graph) -> Bounds | None:
@@ -91,28 +93,30 @@ def bounds_of(graph: Graph) -> Bounds | None:
         commands=bound(lambda edge: len(edge.move.commands), 0),
         entries=attrs.evolve(moves, value=moves.value + 1),
         waiting=bound(wait, timedelta(0)),
-        open_ended=tuple(name for name in order if name in waits and waits[name][1]),
+        no_timer=tuple(name for name in order if name in waits and waits[name][1] == "no timer"),
+        unsure=tuple(name for name in order if name in waits and waits[name][1] == "unsure"),
     )
 
 
-def _wait(state: ResolvedState) -> tuple[timedelta, bool]:
-    """(how long timers let pass in a state, whether it can be longer)."""
-    if state.final:
-        return timedelta(0), False
+def _wait(state: ResolvedState) -> tuple[timedelta, str]:
+    """(how long timers let pass in a state, why it can be longer)."""
+    if state.final or not state.timers:
+        return timedelta(0), "" if state.final else "no timer"
     fixed = {
         timer.event: timer.after for timer in state.timers.values() if isinstance(timer.after, timedelta)
     }
     sure = [after for event, after in fixed.items() if leaves_for_sure(state.timers[event])]
     if sure:
-        return min(sure), False
-    return max(fixed.values(), default=timedelta(0)), True
+        return min(sure), ""
+    return max(fixed.values(), default=timedelta(0)), "unsure"
 
 
 def _longest(
     edges: Mapping[Place, Iterable[Edge]], start: Place, weight: Callable[[Edge], Any], zero: Any
 ) -> tuple[Any, Run, bool]:
     """The heaviest way from the start that passes no place twice, by trying all; whether all were tried."""
-    best, best_run = zero, ()
+    best = zero
+    best_run: tuple[Edge, ...] = ()
     run: list[Edge] = []
     weights = [zero]
     passed = {start}

@@ -76,7 +76,8 @@ def paths_in(graph: Graph, *, each_state: bool = False) -> tuple[Path, ...]:
     order = {state.name: number for number, state in enumerate(graph.workflow.states)}
 
     def run(edge: Edge) -> Run:
-        assert edge.source is not None and graph.start is not None
+        assert edge.source is not None
+        assert graph.start is not None
         moves = [edge.move]
         step = to[edge.source]
         while step is not None:

@@ -29,7 +29,7 @@ def find_unreachable(graph: Graph) -> Iterator[Finding]:
             yield Finding(
                 f"states[{name}]",
                 "unreachable_state",
-                f"what leads here can never be taken ({', '.join(into)}): see what is said of it, or take the state out",
+                f"what leads here can never be taken ({', '.join(into)}): see there, or take the state out",
                 "warning",
                 name,
             )
@@ -66,8 +66,8 @@ def find_dead_timers(graph: Graph) -> Iterator[Finding]:
                 yield Finding(
                     path,
                     "dead_timer",
-                    f"the timer {event!r} of state {name!r} can never fire: an automatic transition always leaves first "
-                    f"({leaving.path}); put the timer where the chain comes to rest",
+                    f"the timer {event!r} of state {name!r} can never fire: an automatic transition always leaves "
+                    f"first ({leaving.path}); put the timer where the chain comes to rest",
                     "warning",
                     name,
                 )
@@ -105,8 +105,8 @@ def find_dead_transitions(graph: Graph) -> Iterator[Finding]:
             yield Finding(
                 f"{path}.error_target",
                 "dead_error_target",
-                "it can never be taken: its commands are best-effort, so what they answer diverts nothing; take it out, "
-                "or let a command be binding",
+                "it can never be taken: its commands are best-effort, so what they answer diverts nothing; take it "
+                "out, or let a command be binding",
                 "warning",
                 state,
             )

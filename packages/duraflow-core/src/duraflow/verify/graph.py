@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.verify.places import Edge, Place, Places
 
-N = TypeVar("N")
+N = TypeVar("N", bound=Hashable)
 
 MAX_EDGES = 500_000
 """More than any workflow that people wrote: it takes some seconds, and some hundred megabytes."""
@@ -106,14 +106,15 @@ def _all(places: Places, first: Place, max_edges: int) -> Mapping[Place, tuple[E
 def _endless(every: Mapping[Place, tuple[Edge, ...]]) -> frozenset[Place]:
     """Places within a step that lead to no place where it ends: at rest, or before a hop that a worker makes."""
     back: dict[Place, list[Place]] = {}
-    ends = []
+    ends: list[Place] = []
     for place, edges in every.items():
         if place.rests or any(edge.move.external for edge in edges):
             ends.append(place)
         for edge in edges:
             if edge.chains:
                 back.setdefault(edge.target, []).append(place)
-    return frozenset(every) - closure(ends, back)
+    ending = closure(ends, back)
+    return frozenset(place for place in every if place not in ending)
 
 
 def closure(start: Iterable[N], edges: Mapping[N, Iterable[N]]) -> set[N]:

@@ -46,9 +46,9 @@ def _finding(graph: Graph, loop: tuple[Edge, ...], max_automatic_moves: int) -> 
     writes = any(m.commands for m in moves) or any(graph.workflow.resolved[n].context for n in names)
     if writes:
         why = (
-            f"it ends only if what is written on the way changes the answers; after {max_automatic_moves} automatic moves "
-            "the step raises ChainTooDeep and all is rolled back; make sure that it ends, or let an event or a timer "
-            "lead round"
+            f"it ends only if what is written on the way changes the answers; after {max_automatic_moves} automatic "
+            "moves the step raises ChainTooDeep and all is rolled back; make sure that it ends, or let an event or a "
+            "timer lead round"
         )
     else:
         why = (

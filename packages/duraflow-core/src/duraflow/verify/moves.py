@@ -9,11 +9,12 @@ import attrs
 
 from duraflow.definition.resolve import Candidate
 from duraflow.definition.values import EMPTY
+from duraflow.instance import HistoryEntry
 from duraflow.machine.chain import AUTO
 
 CREATED = "$created"
 MoveStatus = Literal["success", "failure", "rejected", "rests"]
-CommandOutcome = Literal["success", "failure"]
+CommandOutcome = Literal["success", "failure", "error"]
 
 
 def _answers(value: Mapping[str, bool] | None) -> Mapping[str, bool]:
@@ -77,6 +78,13 @@ Run = tuple[Move, ...]
 """What happens to one instance, from its creation on."""
 
 
+_OUTCOMES: Mapping[CommandOutcome, str] = {
+    "success": "done",
+    "failure": "Failure",
+    "error": "raised, best effort",
+}
+
+
 def _what(move: Move) -> str:
     if move.status == "rests":
         return "(rests)"
@@ -97,17 +105,17 @@ def _where(move: Move) -> str:
 
 def _why(move: Move) -> str:
     parts = [f"{asked}: {'yes' if answer else 'no'}" for asked, answer in move.guards.items()]
-    parts += [f"{name}: {'done' if outcome == 'success' else 'Failure'}" for name, outcome in move.commands]
+    parts += [f"{name}: {_OUTCOMES[outcome]}" for name, outcome in move.commands]
     return f"  [{', '.join(parts)}]" if parts else ""
 
 
-def print_run(run: Iterable[Move], *, indent: str = "") -> str:
+def print_run(run: Iterable[Move], *, indent: str = "", numbered: bool = True) -> str:
     """A run as people read a history: one line for each move, what was asked and done behind it."""
     rows = []
     seq = 0
     for move in run:
         seq += move.recorded
-        number = str(seq) if move.recorded else ""
+        number = str(seq) if move.recorded and numbered else ""
         rows.append((number, _what(move), _where(move), _why(move).strip()))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = (
@@ -151,6 +159,19 @@ def move_of(
         timer=timer,
         entered=target is not None,
         external=candidate.external,
+    )
+
+
+def move_of_entry(entry: HistoryEntry) -> Move:
+    """What history says of a move. What the guards answered that let it pass is nothing that history keeps."""
+    return Move(
+        entry.event,
+        entry.from_state,
+        entry.to_state,
+        entry.status,
+        guards={blocker.guard: False for blocker in entry.blockers},
+        commands=[(result.name, result.status) for result in entry.commands],
+        entered=entry.entered,
     )
 
 

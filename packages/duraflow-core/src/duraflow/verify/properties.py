@@ -13,7 +13,7 @@ import attrs
 
 from duraflow.definition.checks.names import listed
 from duraflow.definition.resolve import expand
-from duraflow.definition.values import to_name
+from duraflow.definition.values import as_given, to_name
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.verify.graph import Graph, build
@@ -123,7 +123,7 @@ class AtMost:
             raise InvalidArgument("event", _unknown(workflow, self.event, "event", workflow.event_names))
         if self.state is not None and self.state not in workflow.resolved:
             raise InvalidArgument("state", _unknown(workflow, self.state, "state", workflow.resolved))
-        commands = {name for name in _command_names(workflow)}
+        commands = frozenset(_command_names(workflow))
         if self.command is not None and self.command not in commands:
             raise InvalidArgument("command", _unknown(workflow, self.command, "command", commands))
 
@@ -175,14 +175,14 @@ def always_reaches(*finals: str) -> AlwaysReaches:
 def at_most(
     n: int, event: str | None = None, *, state: str | None = None, command: str | None = None
 ) -> AtMost:
-    """In the life of an instance this event moves it at most `n` times; or a state is entered, or a command run so often.
+    """An event moves an instance at most `n` times in its life; or a state is entered, or a command run so often.
 
     Rejections do not count, and neither does what is rolled back. A command that answers `Failure` has run.
 
     Raises:
         InvalidArgument: `n` is no number from 0, or not exactly one of event, state and command is given.
     """
-    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+    if type(as_given(n)) is not int or n < 0:
         raise InvalidArgument("n", f"{n!r} is no whole number from 0")
     given = [name for name in (event, state, command) if name is not None]
     if len(given) != 1:

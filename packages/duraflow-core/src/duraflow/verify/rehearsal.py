@@ -22,7 +22,8 @@ from duraflow.handlers import Asked, DelayCall, GuardCheck, HandlerTable
 from duraflow.instance import Blocker, CommandResult, HistoryEntry, Instance
 from duraflow.machine.chain import AUTO, Machine, advance
 from duraflow.machine.guards import choose
-from duraflow.machine.requests import Ran, Run as Request
+from duraflow.machine.requests import Ran
+from duraflow.machine.requests import Run as Request
 from duraflow.machine.step import Rules, Step
 from duraflow.verify.answers import question
 from duraflow.verify.moves import CREATED, Move, Run
@@ -225,7 +226,7 @@ class _Cast:
             raise _OffScript(f"the automatic transition {request.candidate.path} goes on where the run ends")
         failing = next((name for name, outcome in move.commands if outcome == "failure"), None)
         position = len(move.commands) - 1
-        results = []
+        results: list[CommandResult] = []
         for index, ref in enumerate(request.candidate.commands):
             if ref.name == failing and index >= position and not ref.best_effort:
                 failure = CommandResult(ref.name, "failure", code="rehearsed")
