@@ -34,7 +34,8 @@ class _Sections(click.Group):
         longest = max(len(name) for name in self.commands)
         for title, commands in _SECTIONS:
             rows = [
-                (command.name or "", command.get_short_help_str(formatter.width - longest - 6)) for command in commands
+                (command.name or "", command.get_short_help_str(formatter.width - longest - 6))
+                for command in commands
             ]
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=longest)
@@ -50,7 +51,9 @@ class _Sections(click.Group):
     cls=_Sections,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="TARGET is an instance's id, or WORKFLOW:REF. Options of all commands may stand before or after the name. "
-    "Exit codes: " + ", ".join(f"{code.value} {code.says.partition(':')[0].partition(';')[0]}" for code in Code) + ".",
+    "Exit codes: "
+    + ", ".join(f"{code.value} {code.says.partition(':')[0].partition(';')[0]}" for code in Code)
+    + ".",
 )
 @click.version_option(__version__, prog_name="duraflow", message="%(prog)s %(version)s")
 @everything

@@ -124,7 +124,9 @@ def _pyproject(start: Path) -> tuple[Path | None, Mapping[str, str]]:
         for key in table:
             if key not in _KEYS:
                 more = "; a database is named in .env or the environment" if key == "dsn" else ""
-                raise InvalidArgument(str(file), f"[tool.duraflow] knows {', '.join(_KEYS)}, not {key!r}{more}")
+                raise InvalidArgument(
+                    str(file), f"[tool.duraflow] knows {', '.join(_KEYS)}, not {key!r}{more}"
+                )
         return folder, table
     return None, {}
 
@@ -176,7 +178,9 @@ _NAMESPACE = _common(
     "--namespace", metavar="NAME", help="Which instances are seen (default: $DURAFLOW_NAMESPACE or default)."
 )
 _APP = (
-    _common("--app", metavar="MODULE:NAME", help="The application (default: pyproject.toml's [tool.duraflow])."),
+    _common(
+        "--app", metavar="MODULE:NAME", help="The application (default: pyproject.toml's [tool.duraflow])."
+    ),
     _common("--no-app", is_flag=True, help="Work without the application's code."),
 )
 _JSON = _common("--json", is_flag=True, help="Print JSON, for programs.")

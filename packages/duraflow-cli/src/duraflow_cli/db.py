@@ -24,7 +24,11 @@ def db() -> None:
 
 @db.command()
 @click.option(
-    "--timeout", type=DurationText(), default="5m", show_default=True, help="How long to wait for other migrations."
+    "--timeout",
+    type=DurationText(),
+    default="5m",
+    show_default=True,
+    help="How long to wait for other migrations.",
 )
 @tables_and_json
 @click.pass_obj
@@ -57,7 +61,9 @@ def check(asked: Asked) -> Code:
         tables.check_schema(found.conninfo, schema=found.schema)
     except SchemaMismatch as error:
         if out.json:
-            out.document({"schema": found.schema, "fits": False, "problem": error.problem, "remedy": error.remedy})
+            out.document(
+                {"schema": found.schema, "fits": False, "problem": error.problem, "remedy": error.remedy}
+            )
         else:
             note(f"duraflow: schema {error.schema!r}: {error.problem}\nrun: {error.remedy}")
         return Code.NO
@@ -93,7 +99,9 @@ def copy(asked: Asked, directory: Path) -> None:
 
 
 @db.command("print")
-@click.option("--uuid", type=click.Choice(["random", "v7"]), default="random", show_default=True, help="v7: from 18 on.")
+@click.option(
+    "--uuid", type=click.Choice(["random", "v7"]), default="random", show_default=True, help="v7: from 18 on."
+)
 @click.option("--down", is_flag=True, help="What takes it back.")
 @tables_only
 @click.pass_obj

@@ -22,9 +22,13 @@ _DIRECTIONS = ("TB", "BT", "LR", "RL")
 @click.option(
     "--as", "kind", type=click.Choice(["mermaid", "dot", "markdown"]), default="mermaid", show_default=True,
 )  # fmt: skip
-@click.option("--direction", type=click.Choice(_DIRECTIONS), default="TB", show_default=True, help="Where arrows go.")
+@click.option(
+    "--direction", type=click.Choice(_DIRECTIONS), default="TB", show_default=True, help="Where arrows go."
+)
 @click.option("--highlight", metavar="STATE", help="Let a state stand out.")
-@click.option("--of", "target", type=TargetText(), help="Of this instance: its version, its state standing out.")
+@click.option(
+    "--of", "target", type=TargetText(), help="Of this instance: its version, its state standing out."
+)
 @click.option("--counts", is_flag=True, help="Write into each state how many open instances are there.")
 @everything
 @click.pass_obj
@@ -55,7 +59,9 @@ def diagram(
             drawn = _chosen(runtime, workflow, version, None)
     if asked.json:
         rows = [attrs.asdict(row) for row in transition_table(drawn)]
-        Output.of(asked).document({"workflow": drawn.to_json(), "transitions": rows, "state": highlight, "counts": there})
+        Output.of(asked).document(
+            {"workflow": drawn.to_json(), "transitions": rows, "state": highlight, "counts": there}
+        )
     elif kind == "markdown":
         write(to_markdown(drawn))
     else:
@@ -67,7 +73,9 @@ def _chosen(runtime: Runtime, name: str | None, version: int | None, instance: I
     """The workflow that is meant: by name, of an instance, or the only one."""
     if instance is not None:
         if name is not None and name != instance.workflow:
-            raise click.UsageError(f"instance {instance.id} is of workflow {instance.workflow!r}, not {name!r}")
+            raise click.UsageError(
+                f"instance {instance.id} is of workflow {instance.workflow!r}, not {name!r}"
+            )
         name, version = instance.workflow, version or instance.definition_version
     names = sorted({workflow.name for workflow in runtime.workflows})
     if name is None:
@@ -79,5 +87,7 @@ def _chosen(runtime: Runtime, name: str | None, version: int | None, instance: I
         found = [workflow for workflow in found if workflow.version == version]
     if not found:
         which = name if version is None else f"{name} version {version}"
-        raise Refused(f"the application has no workflow {which}; it has {', '.join(names) or 'none'}", Code.NOT_FOUND)
+        raise Refused(
+            f"the application has no workflow {which}; it has {', '.join(names) or 'none'}", Code.NOT_FOUND
+        )
     return max(found, key=lambda workflow: workflow.version)

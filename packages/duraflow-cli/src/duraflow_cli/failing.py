@@ -7,9 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable
-from typing import Any
 
-import attrs
 import click
 
 from duraflow import errors
@@ -76,7 +74,10 @@ def tell(error: BaseException, asked: Asked) -> Code:
         sys.stderr.write(hidden(shown, asked.secrets))
         return code
     if asked.json:
-        line = json.dumps({**_fields(error), "exit_code": int(code)}, ensure_ascii=False, default=str)
+        from duraflow_cli.values import error_json
+
+        known = {**error_json(error), "message": _text(error), "exit_code": int(code)}
+        line = json.dumps(known, ensure_ascii=False, default=str)
     else:
         line = f"duraflow: {_text(error)}"
         if code is Code.FAILED:
@@ -102,13 +103,3 @@ def _text(error: BaseException) -> str:
         return str(error)
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def _fields(error: BaseException) -> dict[str, Any]:
-    """An error as data: its class, its text, and what it knows."""
-    more: dict[str, Any] = {}
-    if isinstance(error, errors.DuraflowError) and attrs.has(type(error)):
-        from duraflow_cli.values import as_json
-
-        more = {name: value for name, value in as_json(error).items() if name not in ("error", "message")}
-    return {"error": type(error).__name__, "message": _text(error), **more}

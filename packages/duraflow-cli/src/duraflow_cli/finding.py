@@ -94,9 +94,12 @@ def _of_module(found: Settings, module: ModuleType) -> Application:
     if hasattr(module, "runtime"):
         return _of(found, module.runtime, {})
     if hasattr(module, "workflows"):
-        return _of(found, module.workflows, {part: getattr(module, part) for part in _PARTS if hasattr(module, part)})
+        return _of(
+            found, module.workflows, {part: getattr(module, part) for part in _PARTS if hasattr(module, part)}
+        )
     raise InvalidArgument(
-        found.app_from, f"the module {module.__name__!r} has neither `runtime` nor `workflows`; name one: MODULE:NAME"
+        found.app_from,
+        f"the module {module.__name__!r} has neither `runtime` nor `workflows`; name one: MODULE:NAME",
     )
 
 
@@ -147,7 +150,8 @@ def _of_function(found: Settings, function: Callable[..., Any]) -> Application:
     needed = [
         parameter
         for parameter in signature.parameters.values()
-        if parameter.default is parameter.empty and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     takes = "persistence" in signature.parameters
     if len(needed) > 1 or (needed and not takes and needed[0].kind is inspect.Parameter.KEYWORD_ONLY):
@@ -177,7 +181,9 @@ def opened(asked: Asked, *, needs_code: bool = False) -> Iterator[Runtime]:
     found = settings(asked)
     named = _required(found) if needs_code else application(found)
     if named is None:
-        named = Application(lambda persistence: Runtime(workflows=(), persistence=cast("Persistence", persistence)))
+        named = Application(
+            lambda persistence: Runtime(workflows=(), persistence=cast("Persistence", persistence))
+        )
     if named.ready and found.places:
         raise InvalidArgument(
             found.places[0],

@@ -84,7 +84,9 @@ class EventJson(click.ParamType):
 
     name = "event=json"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Any]:
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]  # click converts twice
         event, equals, text = value.partition("=")
@@ -124,7 +126,9 @@ class MomentText(click.ParamType):
         try:
             found = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is not a time such as 2026-11-21T09:00Z, nor how long ago, such as 7d", param, ctx)
+            self.fail(
+                f"{value!r} is not a time such as 2026-11-21T09:00Z, nor how long ago, such as 7d", param, ctx
+            )
         if found.tzinfo is None:
             self.fail(f"{value!r} has no time zone; write 2026-11-21T09:00Z, or +01:00", param, ctx)
         return found

@@ -29,7 +29,9 @@ def _filters(function: F) -> F:
     """The options of `list` and `count` that say which instances are meant."""
     options = [
         click.argument("workflow", required=False),
-        click.option("--state", multiple=True, metavar="NAME", help="In this state, or group; may be repeated."),
+        click.option(
+            "--state", multiple=True, metavar="NAME", help="In this state, or group; may be repeated."
+        ),
         click.option("--open/--finished", "is_open", default=None, help="Those that can move, or cannot."),
         click.option("--outcome", multiple=True, type=click.Choice(OUTCOMES), help="May be repeated."),
         click.option("--metadata", type=JsonText(an_object=True), help="What their metadata contain."),
@@ -38,7 +40,10 @@ def _filters(function: F) -> F:
         for end, word in (("since", "from"), ("until", "before")):
             options.append(
                 click.option(
-                    f"--{what}-{end}", type=MomentText(), metavar="TIME", help=f"{what.capitalize()} {word} this time."
+                    f"--{what}-{end}",
+                    type=MomentText(),
+                    metavar="TIME",
+                    help=f"{what.capitalize()} {word} this time.",
                 )
             )
     for option in reversed(options):
@@ -184,7 +189,13 @@ def print_events(out: Output, events: Any) -> None:
     out.table(
         ("EVENT", "WOULD", "LEADS TO", "DUE", "WHY NOT"),
         [
-            (e.event, e.verdict, e.target, e.due_at, e.message or "; ".join(_blocker(out, b) for b in e.blockers))
+            (
+                e.event,
+                e.verdict,
+                e.target,
+                e.due_at,
+                e.message or "; ".join(_blocker(out, b) for b in e.blockers),
+            )
             for e in events
         ],
         empty="no event is accepted in this state",
@@ -225,7 +236,9 @@ def history(asked: Asked, target: Target, after: int, limit: int, newest_first: 
 
 def _details(out: Output, entry: HistoryEntry) -> str:
     commands = ", ".join(
-        result.name if result.status == "success" else f"{result.name} {result.status}: {result.message or result.code}"
+        result.name
+        if result.status == "success"
+        else f"{result.name} {result.status}: {result.message or result.code}"
         for result in entry.commands
     )
     parts = {
@@ -242,7 +255,13 @@ def _details(out: Output, entry: HistoryEntry) -> str:
 
 @click.command()
 @target_argument
-@click.option("--payload", "payloads", multiple=True, type=EventJson(), help="What an event would carry; may be repeated.")
+@click.option(
+    "--payload",
+    "payloads",
+    multiple=True,
+    type=EventJson(),
+    help="What an event would carry; may be repeated.",
+)
 @everything
 @click.pass_obj
 def explain(asked: Asked, target: Target, payloads: tuple[tuple[str, Any], ...]) -> None:
@@ -270,7 +289,9 @@ def governing(runtime: Runtime, instance: Instance) -> Workflow | None:
 
 @click.command()
 @click.argument("workflow")
-@click.option("--context", type=JsonText(an_object=True), help="Its data: a JSON object, @FILE, or @- for stdin.")
+@click.option(
+    "--context", type=JsonText(an_object=True), help="Its data: a JSON object, @FILE, or @- for stdin."
+)
 @click.option("--metadata", type=JsonText(an_object=True), help="Its labels, fixed for good.")
 @click.option("--ref", help="Your own key for it.")
 @click.option("--id", "instance_id", type=click.UUID, help="Its id, if it is made elsewhere.")
@@ -278,7 +299,13 @@ def governing(runtime: Runtime, instance: Instance) -> Workflow | None:
 @everything
 @click.pass_obj
 def create(
-    asked: Asked, workflow: str, context: Any, metadata: Any, ref: str | None, instance_id: UUID | None, by: str | None
+    asked: Asked,
+    workflow: str,
+    context: Any,
+    metadata: Any,
+    ref: str | None,
+    instance_id: UUID | None,
+    by: str | None,
 ) -> None:
     """Create an instance of WORKFLOW."""
     with opened(asked, needs_code=True) as runtime:

@@ -46,7 +46,9 @@ def force(
     """Put an instance into a state, whatever its definition says. Asks first."""
     with opened(asked, needs_code=True) as runtime:
         instance = runtime.get(target)
-        agree(f"Force instance {instance.id} of {instance.workflow} from {instance.state} to {state}?", yes=yes)
+        agree(
+            f"Force instance {instance.id} of {instance.workflow} from {instance.state} to {state}?", yes=yes
+        )
         laid: Any = None if context is None else runtime.codec.from_plain(context)
         result = runtime.force(instance.id, state=state, reason=reason, by=by or "", context=laid)
         return print_result(Output.of(asked, runtime.codec), result)
@@ -99,7 +101,9 @@ def delete(asked: Asked, target: Target, even_open: bool, yes: bool) -> None:
         out = Output.of(asked, runtime.codec)
         instance = runtime.get(target)
         if instance.open and not even_open:
-            raise click.UsageError(f"instance {instance.id} is still open; cancel it first, or give --even-open")
+            raise click.UsageError(
+                f"instance {instance.id} is still open; cancel it first, or give --even-open"
+            )
         agree(f"Delete instance {instance.id} of {instance.workflow} with its history, for good?", yes=yes)
         deleted = runtime.delete(instance.id, force=even_open)
     if out.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Wide enough for any row: what is read by a program or a pager is never cut or wrapped.
 _UNBOUNDED = 100_000
+# What JSON need not escape, but a terminal may obey: C1 control characters, and those that turn the direction of text.
+_ODD = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @attrs.frozen
@@ -36,11 +39,11 @@ class Output:
 
     def document(self, value: Any) -> None:
         """One JSON document."""
-        write(json.dumps(as_json(value, self.codec), ensure_ascii=False, indent=2))
+        write(_escaped(json.dumps(as_json(value, self.codec), ensure_ascii=False, indent=2)))
 
     def line(self, value: Any) -> None:
         """One line of JSON Lines, written at once."""
-        write(json.dumps(as_json(value, self.codec), ensure_ascii=False, separators=(",", ":")))
+        write(_escaped(json.dumps(as_json(value, self.codec), ensure_ascii=False, separators=(",", ":"))))
         sys.stdout.flush()
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
@@ -96,6 +99,11 @@ class Output:
         return json.dumps(users(value, self.codec), ensure_ascii=False)
 
 
+def _escaped(text: str) -> str:
+    """JSON in which nothing speaks to the terminal either; for programs it is the same."""
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def time_text(moment: datetime) -> str:
     """A time in UTC, to the second.
 
@@ -112,7 +120,8 @@ def visible(text: str) -> str:
     'A-1\\x1b[2J'
     """
     return "".join(
-        character if character.isprintable() or character == "\n" else repr(character)[1:-1] for character in text
+        character if character.isprintable() or character == "\n" else repr(character)[1:-1]
+        for character in text
     )
 
 

@@ -53,7 +53,9 @@ class _Reader:
             case {"object": fields} if isinstance(tree, dict):
                 inside = (*outer, shape)
                 return {
-                    key: self.read(item, fields[key], inside) if key in fields else self.codec.from_plain(item)
+                    key: self.read(item, fields[key], inside)
+                    if key in fields
+                    else self.codec.from_plain(item)
                     for key, item in tree.items()
                 }
             case {"map": item_shape} if isinstance(tree, dict):

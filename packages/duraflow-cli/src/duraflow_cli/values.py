@@ -36,8 +36,10 @@ def _tree(value: Any, codec: Codec) -> Any:
             return _tree(value.value, codec)
         case str() | bool() | int() | float() | None:
             return value
-        case UUID() | BaseException():
+        case UUID():
             return str(value)
+        case BaseException():
+            return error_json(value, codec)
         case datetime() | date():
             return value.isoformat()
         case timedelta():
@@ -64,6 +66,16 @@ def _fields(value: Any, codec: Codec) -> dict[str, Any]:
     return found
 
 
+def error_json(error: BaseException, codec: Codec | None = None) -> dict[str, Any]:
+    """An error: the name of its class, its text, and what it knows."""
+    known = _fields(error, codec or Codec()) if attrs.has(type(error)) else {}
+    return {"error": type(error).__name__, "message": str(error) or type(error).__name__, **known}
+
+
 def users(value: Any, codec: Codec) -> Any:
     """A value that a user stored, as it is kept."""
-    return value if isinstance(value, _PLAIN) and not isinstance(value, float) else codec.to_plain(value, path="value")
+    return (
+        value
+        if isinstance(value, _PLAIN) and not isinstance(value, float)
+        else codec.to_plain(value, path="value")
+    )
