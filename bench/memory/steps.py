@@ -12,7 +12,7 @@ from bench.figures import Figure
 from bench.memory import floor, peers
 from bench.process import CONTEXT, METADATA, PAYLOAD, TICKET, engine_of, has_room, no_letter
 from bench.rounds import Effort, Run, compare
-from duraflow import Instance, NewInstance, Runtime
+from duraflow import Firing, Instance, NewInstance, Runtime
 from duraflow.machine.chain import advance
 from duraflow.memory import InMemoryPersistence
 from duraflow.ports import Loaded
@@ -86,10 +86,10 @@ def ticket() -> floor.Ticket:
 def _deciding() -> Callable[[], Writes]:
     engine = engine_of()
     loaded = Loaded(instance(), NOW)
-    request = request_of(engine, loaded.instance.id, "assign", PAYLOAD, None)
+    request = request_of(engine, Firing(loaded.instance.id, "assign", PAYLOAD))
 
     def operation() -> Writes:
-        return finish_free(engine, decide(engine, request, loaded), "assign")[1]
+        return finish_free(engine, decide(engine, request, loaded), request)[1]
 
     return operation
 
@@ -102,11 +102,11 @@ def _floor_deciding() -> Callable[[], object]:
 def _resuming() -> Callable[[], object]:
     engine = engine_of()
     row = instance_to_record(instance(), engine.codec)
-    request = request_of(engine, row["id"], "assign", PAYLOAD, None)
+    request = request_of(engine, Firing(row["id"], "assign", PAYLOAD))
 
     def operation() -> object:
         loaded = Loaded(instance_from_record(row, engine.codec), NOW)
-        writes = finish_free(engine, decide(engine, request, loaded), "assign")[1]
+        writes = finish_free(engine, decide(engine, request, loaded), request)[1]
         return (
             instance_to_record(writes.after, engine.codec),
             [entry_to_record(entry, engine.codec) for entry in writes.entries],

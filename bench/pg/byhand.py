@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from bench.pg.stage import LETTER, POOL, Stage
 from bench.process import CONTEXT, METADATA, PAYLOAD, engine_of
-from duraflow import Instance, NewInstance
+from duraflow import Firing, Instance, NewInstance
 from duraflow.instance import CommandResult
 from duraflow.machine.chain import advance
 from duraflow.machine.requests import Ran
@@ -28,7 +28,7 @@ from duraflow.runtime.commands import drive_free
 from duraflow.runtime.deciding import decide, finish_free, request_of
 from duraflow.writes import Writes
 from duraflow_pg.instances import COLUMNS, NOW
-from duraflow_pg.moves import many, one_creation, one_move, statements
+from duraflow_pg.moves import Statements, many, one_creation, one_move
 from duraflow_pg.statements import compiled, int_array, uuid_array
 
 NAMESPACE = "default"
@@ -69,6 +69,12 @@ def reading(schema: str) -> dict[str, bytes]:
     }  # fmt: skip
 
 
+def _statements(schema: str) -> dict[str, bytes]:
+    made = Statements(schema)
+    made.update(reading(schema))
+    return made
+
+
 @attrs.define(eq=False)
 class Hand:
     """Statements and parameters for one schema."""
@@ -76,9 +82,7 @@ class Hand:
     schema: str
     sql: dict[str, bytes] = attrs.field(
         init=False,
-        default=attrs.Factory(
-            lambda self: {**statements(self.schema), **reading(self.schema)}, takes_self=True
-        ),
+        default=attrs.Factory(lambda self: _statements(self.schema), takes_self=True),
     )
     _engine: Any = attrs.field(factory=engine_of)
     # Later than any row that was made before it, which a CHECK asks for.
@@ -94,10 +98,10 @@ class Hand:
     def writes(self, state: str, event: str, instance_id: UUID) -> Writes:
         """A step as the runtime would work it out."""
         instance = self._instance(state, instance_id)
-        request = request_of(self._engine, instance_id, event, PAYLOAD, None)
+        request = request_of(self._engine, Firing(instance_id, event, PAYLOAD))
         decided = decide(self._engine, request, Loaded(instance, self._now))
         if event != "bill":
-            return finish_free(self._engine, decided, event)[1]
+            return finish_free(self._engine, decided, request)[1]
         decided.step.context.watch()
         instance.context["spent"] += 1
         machine = advance(decided.step, decided.candidate, event, PAYLOAD, self._engine.rules)

@@ -101,12 +101,14 @@ def check(engine: Engine, new: NewInstance) -> Checked:
 
 def _parts(engine: Engine, new: NewInstance) -> Mapping[str, str]:
     """What tells one request from another: as asked for, whatever the definition makes of it."""
-    return {
-        "context": short_hash(engine, dict(new.context), "context"),
-        "metadata": short_hash(engine, dict(new.metadata), "metadata"),
-        "ref": new.ref or "",
-        "id": "" if new.id is None else str(new.id),
-    }
+    parts = {"context": short_hash(engine, dict(new.context), "context")}
+    if new.metadata:
+        parts["metadata"] = short_hash(engine, dict(new.metadata), "metadata")
+    if new.ref is not None:
+        parts["ref"] = new.ref
+    if new.id is not None:
+        parts["id"] = str(new.id)
+    return parts
 
 
 def _check_ref(ref: object) -> None:

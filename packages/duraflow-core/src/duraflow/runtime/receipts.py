@@ -77,7 +77,7 @@ async def answer_to_creation(
         raise engine.not_found(receipt.instance_id)
     if not _is_own(request, receipt):
         stored = receipt.fingerprint or {}
-        differs = tuple(name for name in parts if stored.get(name) != parts[name])
+        differs = tuple(name for name in {**parts, **stored} if stored.get(name) != parts.get(name))
     else:
         differs = _own_differs(request, receipt)
     if differs:
