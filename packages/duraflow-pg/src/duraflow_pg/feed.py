@@ -90,7 +90,9 @@ WITH page AS MATERIALIZED (
 )
 SELECT looked.ahead, looked.total, h.position::text, h.instance_id, h.seq, i.workflow, i.ref, {columns}
 FROM looked
-LEFT JOIN (page h JOIN {instances} i ON i.id = h.instance_id)
+LEFT JOIN (page h CROSS JOIN LATERAL (SELECT * FROM {instances} i WHERE i.id = h.instance_id LIMIT 1) i)
     ON %(workflow)s::text IS NULL OR i.workflow = %(workflow)s OR h.number = looked.total
 ORDER BY h.number
 """
+# LATERAL with LIMIT, so that each row's instance is looked up by its key: a generic plan takes the page for a tenth of
+# the table, and would read all instances for it.

@@ -30,6 +30,7 @@ _PARTS = (
     "commands",
     "timers",
     "operating",
+    "versions",
     "scopes",
     "asking",
     "seeing",
