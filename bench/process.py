@@ -75,4 +75,5 @@ def engine_of(persistence: Persistence | None = None, *, commands: Handlers | No
         timer_retry=None,
         store_retry=None,
         locking="auto",
+        live_check="off",
     )

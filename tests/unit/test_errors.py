@@ -27,6 +27,7 @@ from duraflow.errors import (
     EventRefused,
     InstanceNotFound,
     InvalidArgument,
+    LiveCheckFailed,
     LockTimeout,
     Misuse,
     NotSupported,
@@ -34,6 +35,7 @@ from duraflow.errors import (
     SchemaMismatch,
     StoreUnavailable,
 )
+from duraflow.results import LiveProblem
 
 ID = UUID(int=7)
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -64,6 +66,14 @@ TABLE: list[tuple[DuraflowError, list[str]]] = [
     ),
     (DefinitionNotFound("fine", None, ("bill",)), ["'fine'", "bill", "`workflows=`"]),
     (DefinitionNotFound("fine", 4, ()), ["'fine' version 4", "known: none"]),
+    (
+        DefinitionNotFound("fine", 4, (), "no guard 'paid'"),
+        ["'fine' version 4", "snapshot", "no guard 'paid'"],
+    ),
+    (
+        LiveCheckFailed((LiveProblem("fine", 4, 12, "no guard 'paid'"),)),
+        ["12 open", "'fine'", "version 4", "no guard 'paid'", "upgrade"],
+    ),
     (InstanceNotFound(ID, "default"), [str(ID), "'default'", "check"]),
     (InstanceNotFound(("fine", "A1"), "tests"), ["'fine'", "'A1'", "'tests'"]),
     (AlreadyExists("fine", "A1", ID), ["'fine'", "'A1'", str(ID)]),

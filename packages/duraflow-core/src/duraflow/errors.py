@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from duraflow.definition.findings import Finding
-    from duraflow.results import FireResult
+    from duraflow.results import FireResult, LiveProblem
 
 
 class DuraflowError(Exception):
@@ -100,6 +100,17 @@ class DefinitionNotFound(DuraflowError):
             return f"workflow {wanted} is not in `workflows=`, and its stored snapshot cannot be used: {self.problem}"
         known = ", ".join(self.known) or "none"
         return f"no definition of workflow {wanted} in this runtime (known: {known}); pass it in `workflows=`"
+
+
+@attrs.frozen
+class LiveCheckFailed(DuraflowError):
+    """Open instances of a workflow cannot move in this runtime, and `live_check` calls that fatal. It did not start."""
+
+    problems: tuple[LiveProblem, ...]
+
+    def __str__(self) -> str:
+        found = "; ".join(map(str, self.problems))
+        return f"{found}; give the runtime what is missing, upgrade these instances, or start with live_check='warning'"
 
 
 @attrs.frozen
@@ -205,6 +216,27 @@ class KeyTaken(DuraflowError):
 
     def __str__(self) -> str:
         return f"a receipt is there already: {self.detail}"
+
+
+@attrs.frozen
+class ImportRefused(DuraflowError):
+    """A line of an export cannot be taken in. What came before it is written; correct the line, or what is in its way,
+    and import again with on_conflict="skip".
+
+    Attributes:
+        line: its number, counted from 1.
+        imported: how many instances this import has written, each of them whole.
+    """
+
+    line: int
+    reason: str
+    imported: int
+
+    def __str__(self) -> str:
+        return (
+            f"line {self.line}: {self.reason}. Instances imported until then, which stay: {self.imported}; with "
+            "on_conflict='skip' the next import passes over what is there"
+        )
 
 
 @attrs.frozen

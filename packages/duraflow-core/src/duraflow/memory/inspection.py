@@ -101,7 +101,7 @@ class _Walk:
         """The definitions that the runtime has and those that are stored, and what does not load."""
         found: dict[tuple[str, int], Workflow] = dict(self.examination.versions)
         unreadable = {}
-        for (namespace, name, version), (_, snapshot) in self.view.tables.definitions.items():
+        for (namespace, name, version), (_, snapshot, _) in self.view.tables.definitions.items():
             if namespace != self.access.namespace or (name, version) in found:
                 continue
             try:

@@ -98,7 +98,7 @@ class Definitions:
             raise DefinitionError(workflow.name, missing)
         mine = [known for known in self.given if known.name == workflow.name]
         events = {event: _classed(event, declared, mine) for event, declared in workflow.events.items()}
-        return attrs.evolve(workflow, events=events)
+        return workflow if events == workflow.events else attrs.evolve(workflow, events=events)
 
     def latest(self, workflow: str) -> Workflow:
         """The highest version of a workflow that was given.

@@ -30,6 +30,7 @@ from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.observers import Observer, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
 from duraflow.runtime.waits import AsyncioWaits
+from duraflow.runtime.versions import LiveCheck
 from duraflow.runtime.work import ResourceFactory, Work
 
 
@@ -103,6 +104,8 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
         timer_retry: back-off of timers whose guards say no, or which fail.
         store_retry: how often the runtime's own transactions are tried again when the store asks for it.
         locking: `always` takes the row lock even where a compare-and-set would do.
+        live_check: what to do at start about versions that open instances need and this runtime cannot use: `warning`
+            logs each once, `fatal` raises, `off` does not look; for all workflows, or as a mapping from their names.
 
     Raises:
         DefinitionError: a definition uses handlers that are not given, or (blocking runtime) an async command.
@@ -129,6 +132,7 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
         timer_retry: TimerRetryPolicy | None = None,
         store_retry: StoreRetryPolicy | None = None,
         locking: Locking = "auto",
+        live_check: LiveCheck | Mapping[str, LiveCheck] = "warning",
     ) -> None:
         self._work = None
         self._engine = Engine.build(
@@ -149,12 +153,13 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
             timer_retry=timer_retry,
             store_retry=store_retry,
             locking=locking,
+            live_check=live_check,
         )
 
     @property
     def workflows(self) -> tuple[Workflow, ...]:
         """Every definition that it was given, in all versions."""
-        return tuple(self._engine.definitions.by_version.values())
+        return self._engine.definitions.given
 
     @property
     def codec(self) -> Codec:
@@ -167,6 +172,7 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
         Raises:
             SchemaMismatch: the tables are missing or too old; the error says what to run.
             DefinitionConflict: the store knows one of the versions with other content.
+            LiveCheckFailed: open instances cannot move in this runtime, and `live_check` calls that fatal.
             StoreUnavailable: the store cannot be reached.
         """
         await self._engine.start()

@@ -31,6 +31,7 @@ from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.observers import Observer, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
 from duraflow.runtime.waits import BlockingWaits
+from duraflow.runtime.versions import LiveCheck
 from duraflow.runtime.work import ResourceFactory, Work
 
 
@@ -104,6 +105,8 @@ class Runtime(Calls, Versioning, Feeding, Keeping, Doctoring):
         timer_retry: back-off of timers whose guards say no, or which fail.
         store_retry: how often the runtime's own transactions are tried again when the store asks for it.
         locking: `always` takes the row lock even where a compare-and-set would do.
+        live_check: what to do at start about versions that open instances need and this runtime cannot use: `warning`
+            logs each once, `fatal` raises, `off` does not look; for all workflows, or as a mapping from their names.
 
     Raises:
         DefinitionError: a definition uses handlers that are not given, or (blocking runtime) an async command.
@@ -130,6 +133,7 @@ class Runtime(Calls, Versioning, Feeding, Keeping, Doctoring):
         timer_retry: TimerRetryPolicy | None = None,
         store_retry: StoreRetryPolicy | None = None,
         locking: Locking = "auto",
+        live_check: LiveCheck | Mapping[str, LiveCheck] = "warning",
     ) -> None:
         self._work = None
         self._engine = Engine.build(
@@ -150,12 +154,13 @@ class Runtime(Calls, Versioning, Feeding, Keeping, Doctoring):
             timer_retry=timer_retry,
             store_retry=store_retry,
             locking=locking,
+            live_check=live_check,
         )
 
     @property
     def workflows(self) -> tuple[Workflow, ...]:
         """Every definition that it was given, in all versions."""
-        return tuple(self._engine.definitions.by_version.values())
+        return self._engine.definitions.given
 
     @property
     def codec(self) -> Codec:
@@ -168,6 +173,7 @@ class Runtime(Calls, Versioning, Feeding, Keeping, Doctoring):
         Raises:
             SchemaMismatch: the tables are missing or too old; the error says what to run.
             DefinitionConflict: the store knows one of the versions with other content.
+            LiveCheckFailed: open instances cannot move in this runtime, and `live_check` calls that fatal.
             StoreUnavailable: the store cannot be reached.
         """
         drive(self._engine.start())
