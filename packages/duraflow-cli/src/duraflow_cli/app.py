@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from duraflow_cli import __version__, db, diagrams, instances, operating
+from duraflow_cli import __version__, db, dev, diagrams, instances, operating
 from duraflow_cli.asked import Asked, everything
 from duraflow_cli.codes import Code
 from duraflow_cli.failing import tell
@@ -19,7 +19,7 @@ _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Move", (instances.create, instances.fire)),
     ("Operate", operating.commands),
     ("Definitions", (diagrams.diagram,)),
-    ("Database", (db.db,)),
+    ("Database", (db.db, dev.dev)),
 )
 
 
@@ -30,7 +30,7 @@ class _Closed(Exception):
 class _Sections(click.Group):
     """A group whose help lists its commands by what they are for."""
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         longest = max(len(name) for name in self.commands)
         for title, commands in _SECTIONS:
             rows = [
