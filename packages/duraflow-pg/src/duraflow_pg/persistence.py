@@ -22,6 +22,7 @@ from duraflow.ports import (
     Outbox,
     Persistence,
     ReceiptStore,
+    Retention,
     TransactionRunner,
     Writer,
 )
@@ -38,6 +39,7 @@ from duraflow_pg.instances import PgInstanceStore
 from duraflow_pg.lifecycle import PgLifecycle
 from duraflow_pg.outbox import PgOutbox
 from duraflow_pg.receipts import PgReceiptStore
+from duraflow_pg.retention import PgRetention
 from duraflow_pg.schema.applying import migrate as apply_migrations
 from duraflow_pg.schema.applying import migrate_async as apply_migrations_async
 from duraflow_pg.schema.names import check_schema_name
@@ -177,6 +179,7 @@ class PgPersistence(Persistence):
     receipts: ReceiptStore | None = _port(lambda self: PgReceiptStore(self.database))
     outbox: Outbox | None = _port(lambda self: PgOutbox(self.database))
     feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
+    retention: Retention | None = _port(lambda self: PgRetention(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 
     @classmethod
@@ -277,6 +280,7 @@ class AsyncPgPersistence(Persistence):
     receipts: ReceiptStore | None = _port(lambda self: PgReceiptStore(self.database))
     outbox: Outbox | None = _port(lambda self: PgOutbox(self.database))
     feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
+    retention: Retention | None = _port(lambda self: PgRetention(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 
     @classmethod

@@ -16,6 +16,7 @@ from duraflow.memory.instances import InMemoryInstanceStore
 from duraflow.memory.lifecycle import InMemoryLifecycle
 from duraflow.memory.outbox import InMemoryOutbox
 from duraflow.memory.receipts import InMemoryReceiptStore
+from duraflow.memory.retention import InMemoryRetention
 from duraflow.memory.transactions import InMemoryTransactionRunner
 from duraflow.ports import (
     ChangeFeed,
@@ -29,6 +30,7 @@ from duraflow.ports import (
     Outbox,
     Persistence,
     ReceiptStore,
+    Retention,
     TransactionRunner,
 )
 
@@ -85,6 +87,9 @@ class InMemoryPersistence(Persistence):
     )
     inspector: Inspector | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryInspector(self._access), takes_self=True)
+    )
+    retention: Retention | None = attrs.field(
+        default=attrs.Factory(lambda self: InMemoryRetention(self._access), takes_self=True)
     )
     lifecycle: Lifecycle | None = attrs.field(
         default=attrs.Factory(lambda self: InMemoryLifecycle(self._access), takes_self=True)

@@ -105,6 +105,10 @@ class Changes:
         added = self.outbox.get(instance_id, _NOTHING_ADDED)
         self._set(self.outbox, instance_id, Added(added.afresh, (*added.entries, row)))
 
+    def drop_messages(self, instance_id: UUID, kept: tuple[Record, ...]) -> None:
+        """Replace the messages of an instance by those that are kept."""
+        self._set(self.outbox, instance_id, Added(afresh=True, entries=kept))
+
     def set_due(self, instance_id: UUID, row: DueRow | None) -> None:
         """Add, replace or take out the due row of an instance."""
         self._set(self.due, instance_id, row)
@@ -197,7 +201,8 @@ class Tables:
         if added.entries:
             namespace = self.instances[instance_id]["namespace"]
             for row in added.entries:
-                placed = {**row, "namespace": namespace, "position": self.commits}
+                # What is kept of what was dropped has its place already.
+                placed = {"position": self.commits, **row, "namespace": namespace}
                 table.setdefault(instance_id, []).append(placed)
                 insort(orders[namespace], feed_place(placed))
 

@@ -32,6 +32,7 @@ from duraflow.ports.inspection import Examination, Inspector
 from duraflow.ports.outbox import Outbox
 from duraflow.ports.persistence import Persistence
 from duraflow.ports.receipts import ReceiptStore
+from duraflow.ports.retention import PrunedBatch, Retention, Whole
 
 __all__ = [
     "ChangeFeed",
@@ -54,10 +55,13 @@ __all__ = [
     "Lock",
     "Outbox",
     "Persistence",
+    "PrunedBatch",
     "ReceiptStore",
+    "Retention",
     "StoredVersion",
     "TransactionRunner",
     "UnitOfWork",
     "Waits",
+    "Whole",
     "Writer",
 ]

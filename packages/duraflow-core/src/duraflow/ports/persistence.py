@@ -17,6 +17,7 @@ from duraflow.ports.feed import ChangeFeed
 from duraflow.ports.inspection import Inspector
 from duraflow.ports.outbox import Outbox
 from duraflow.ports.receipts import ReceiptStore
+from duraflow.ports.retention import Retention
 
 
 @attrs.frozen(kw_only=True)
@@ -39,6 +40,7 @@ class Persistence:
     outbox: Outbox | None = None
     feed: ChangeFeed | None = None
     inspector: Inspector | None = None
+    retention: Retention | None = None
     lifecycle: Lifecycle | None = None
     namespace: str = "default"
     kind: str = "any"
