@@ -143,7 +143,7 @@ def folder(tmp_path: Path) -> Shell:
 
 @pytest.fixture
 def shop(folder: Shell, pg_dsn: str, namespace: str) -> Shell:
-    """A folder with the application `shop`, named in pyproject.toml; the database and a namespace in the environment."""
+    """A folder with the application `shop`, named in pyproject.toml; database and namespace in the environment."""
     folder.write("shop.py", SHOP)
     folder.write("pyproject.toml", '[tool.duraflow]\napp = "shop:runtime"\n')
     return attrs.evolve(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import click
 
 from duraflow_cli import __version__, db, dev, diagrams, instances, operating
 from duraflow_cli.asked import Asked, everything
-from duraflow_cli.codes import Code
+from duraflow_cli.codes import MEANINGS, Code
 from duraflow_cli.failing import tell
 
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
@@ -21,6 +22,11 @@ _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Definitions", (diagrams.diagram,)),
     ("Database", (db.db, dev.dev)),
 )
+
+
+def _codes() -> str:
+    """The exit codes in a sentence."""
+    return ", ".join(f"{code.value} {re.split('[:;]', meaning)[0]}" for code, meaning in MEANINGS.items())
 
 
 class _Closed(Exception):
@@ -51,9 +57,7 @@ class _Sections(click.Group):
     cls=_Sections,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="TARGET is an instance's id, or WORKFLOW:REF. Options of all commands may stand before or after the name. "
-    "Exit codes: "
-    + ", ".join(f"{code.value} {code.says.partition(':')[0].partition(';')[0]}" for code in Code)
-    + ".",
+    "Exit codes: " + _codes() + ".",
 )
 @click.version_option(__version__, prog_name="duraflow", message="%(prog)s %(version)s")
 @everything

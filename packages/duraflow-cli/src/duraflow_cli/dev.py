@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Run a PostgreSQL for trying things.")
 @click.option(
-    "--directory", type=click.Path(file_okay=False, path_type=Path), help="Keep the data there; else they are gone."
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the data there; else they are gone.",
 )
 @tables_and_json
 @click.pass_obj
@@ -43,7 +45,7 @@ def dev(asked: Asked, directory: Path | None) -> Code:
         _migrate(dsn, found.schema)
         _tell(Output.of(asked), server, dsn, found.schema)
         while server.running:
-            time.sleep(1)
+            time.sleep(5)
         raise Refused(f"the server has ended by itself; its log is {server.log}", Code.UNAVAILABLE)
     except KeyboardInterrupt:
         note("stopping")

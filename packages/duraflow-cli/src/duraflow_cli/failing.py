@@ -43,7 +43,9 @@ _IN_KEYWORDS = re.compile(r"(\b(?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s'\
 class NotAgreed(click.ClickException):
     """Nobody agreed. Nothing was done."""
 
-    exit_code = Code.NO
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = Code.NO
 
 
 class Refused(click.ClickException):
@@ -51,13 +53,15 @@ class Refused(click.ClickException):
 
     def __init__(self, message: str, code: Code = Code.NO) -> None:
         super().__init__(message)
-        self.exit_code = code
+        self.code = code
 
 
 def code_of(error: BaseException) -> Code:
     """The exit code that says what kind of error it was."""
+    if isinstance(error, (NotAgreed, Refused)):
+        return error.code
     if isinstance(error, click.ClickException):
-        return Code(error.exit_code) if error.exit_code != 1 else Code.NO
+        return Code.MISUSED
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code

@@ -1,8 +1,9 @@
 """Where is the application, and how does it become a runtime?
 
 `--app MODULE:NAME` may name a function that takes a persistence and gives a `Runtime` or `AsyncRuntime` (the best,
-because the command then says which database), one without parameters, a runtime, a `Workflow` or several. A module alone
-stands for its `runtime`, else for its `workflows` with `commands`, `guards`, `delays` and `resources`, as far as it has them.
+because the command then says which database), one without parameters, a runtime, a `Workflow` or several. A module
+alone stands for its `runtime`, else for its `workflows` with `commands`, `guards`, `delays` and `resources`, as far as
+it has them.
 """
 
 from __future__ import annotations
@@ -85,8 +86,8 @@ def _module(found: Settings, name: str) -> ModuleType:
             raise
         raise InvalidArgument(
             found.app_from,
-            f"there is no module {error.name!r}; modules are looked for in the current folder, beside the pyproject.toml "
-            "that names the application, and among what is installed",
+            f"there is no module {error.name!r}; modules are looked for in the current folder, beside the "
+            "pyproject.toml that names the application, and among what is installed",
         ) from error
 
 
@@ -116,8 +117,8 @@ def _of(found: Settings, named: Any, parts: dict[str, Any]) -> Application:
         return _of_function(found, named)
     raise InvalidArgument(
         found.app_from,
-        f"{found.app!r} is {type(named).__name__}; name a function that takes a persistence and gives a Runtime, a Runtime, "
-        "or workflows",
+        f"{found.app!r} is {type(named).__name__}; name a function that takes a persistence and gives a Runtime, "
+        "a Runtime, or workflows",
     )
 
 
@@ -189,9 +190,12 @@ def opened(asked: Asked, *, needs_code: bool = False) -> Iterator[Runtime]:
             found.places[0],
             f"{found.app!r} brings its own persistence; name a function that takes one, or leave the option out",
         )
-    with _runtime(found, named, lambda: None if named.ready else _postgres(found, named.asyncio)) as runtime:
-        with runtime:
-            yield runtime
+
+    def persistence() -> Persistence | None:
+        return None if named.ready else _postgres(found, named.asyncio)
+
+    with _runtime(found, named, persistence) as runtime, runtime:
+        yield runtime
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 import click
@@ -19,18 +19,24 @@ _UNITS = {"w": "weeks", "d": "days", "h": "hours", "m": "minutes", "s": "seconds
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?[wdhms])+")
 
 
+if TYPE_CHECKING:
+    _Type = click.ParamType[Any]
+else:
+    _Type = click.ParamType  # older ones take no parameter
+
+
 class Real(float):
     """A number as it was typed: a float for JSON, exact for who wants a decimal."""
 
     text: str
 
-    def __new__(cls, text: str) -> Real:
+    def __new__(cls, text: str) -> Self:
         made = super().__new__(cls, text)
         made.text = text
         return made
 
 
-class TargetText(click.ParamType):
+class TargetText(_Type):
     """An instance: its id, or WORKFLOW:REF."""
 
     name = "target"
@@ -47,7 +53,7 @@ class TargetText(click.ParamType):
             self.fail(f"{value!r} is neither an id nor WORKFLOW:REF", param, ctx)
 
 
-class JsonText(click.ParamType):
+class JsonText(_Type):
     """JSON as text, `@file` for what a file holds, `@-` for what stdin gives."""
 
     name = "json"
@@ -79,7 +85,7 @@ class JsonText(click.ParamType):
             self.fail(f"cannot read {value[1:]!r}: {error}", param, ctx)
 
 
-class EventJson(click.ParamType):
+class EventJson(_Type):
     """EVENT=JSON: the payload of one event."""
 
     name = "event=json"
@@ -95,7 +101,7 @@ class EventJson(click.ParamType):
         return event, JsonText().convert(text, param, ctx)
 
 
-class DurationText(click.ParamType):
+class DurationText(_Type):
     """A length of time: 90d, 12h, 30m, 1d12h."""
 
     name = "duration"
@@ -109,7 +115,7 @@ class DurationText(click.ParamType):
         return found
 
 
-class MomentText(click.ParamType):
+class MomentText(_Type):
     """A time: ISO 8601 with a time zone, or how long ago: 7d."""
 
     name = "time"
@@ -120,7 +126,7 @@ class MomentText(click.ParamType):
         ago = duration(value)
         if ago is not None:
             try:
-                return datetime.now(timezone.utc) - ago
+                return datetime.now(UTC) - ago
             except OverflowError:
                 self.fail(f"{value!r} ago is before all time", param, ctx)
         try:

@@ -10,7 +10,16 @@ from uuid import UUID
 import attrs
 import click
 
-from duraflow import DefinitionNotFound, FireResult, HistoryEntry, Instance, Runtime, Workflow
+from duraflow import (
+    Blocker,
+    DefinitionNotFound,
+    Explanation,
+    FireResult,
+    HistoryEntry,
+    Instance,
+    Runtime,
+    Workflow,
+)
 from duraflow_cli.asked import Asked, everything
 from duraflow_cli.codes import Code
 from duraflow_cli.finding import opened
@@ -88,7 +97,7 @@ class _Filter:
 @click.option("--cursor", help="Go on where the last page ended.")
 @everything
 @click.pass_obj
-def list_(asked: Asked, oldest_first: bool, limit: int, cursor: str | None, **options: Any) -> None:
+def list_(asked: Asked, /, oldest_first: bool, limit: int, cursor: str | None, **options: Any) -> None:
     """Find instances, of WORKFLOW or of all, newest first.
 
     TIME is ISO 8601 with a time zone (2026-11-21T09:00Z), or how long ago (7d, 12h).
@@ -114,7 +123,7 @@ def list_(asked: Asked, oldest_first: bool, limit: int, cursor: str | None, **op
 @_filters
 @everything
 @click.pass_obj
-def count(asked: Asked, **options: Any) -> None:
+def count(asked: Asked, /, **options: Any) -> None:
     """Count instances by workflow and state; the options are those of `list`."""
     with opened(asked) as runtime:
         counts = runtime.count(**_Filter(**options).arguments(runtime))
@@ -141,21 +150,21 @@ def show(asked: Asked, target: Target) -> None:
     with opened(asked) as runtime:
         out = Output.of(asked, runtime.codec)
         instance = runtime.get(target)
+        events: tuple[Explanation, ...] | None = None
+        missing = ""
         try:
             events = runtime.explain(instance.id)
         except DefinitionNotFound as error:
-            events, missing = None, error
-        else:
-            missing = None
+            missing = str(error)
     if out.json:
         out.document({"instance": instance, "events": events})
         return
     print_instance(out, instance)
-    if missing is not None:
+    if events is None:
         note(f"what its events would do is not known: {missing}")
     elif instance.open:
         write("")
-        print_events(out, events or ())
+        print_events(out, events)
 
 
 def print_instance(out: Output, instance: Instance) -> None:
@@ -184,7 +193,7 @@ def print_instance(out: Output, instance: Instance) -> None:
     )
 
 
-def print_events(out: Output, events: Any) -> None:
+def print_events(out: Output, events: tuple[Explanation, ...]) -> None:
     """What each event would do, for people."""
     out.table(
         ("EVENT", "WOULD", "LEADS TO", "DUE", "WHY NOT"),
@@ -202,7 +211,7 @@ def print_events(out: Output, events: Any) -> None:
     )
 
 
-def _blocker(out: Output, blocker: Any) -> str:
+def _blocker(out: Output, blocker: Blocker) -> str:
     more = out.data(blocker.parameters)
     return f"{blocker.guard}: {blocker}" + (f" {more}" if more else "")
 

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -107,10 +107,10 @@ def _escaped(text: str) -> str:
 def time_text(moment: datetime) -> str:
     """A time in UTC, to the second.
 
-    >>> time_text(datetime(2026, 11, 21, 9, 30, 5, 999, tzinfo=timezone.utc))
+    >>> time_text(datetime(2026, 11, 21, 9, 30, 5, 999, tzinfo=UTC))
     '2026-11-21 09:30:05Z'
     """
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def visible(text: str) -> str:

@@ -1,7 +1,8 @@
 """How does JSON that a person typed become the payload that an event declares?
 
-JSON has no decimals, dates or UUIDs. Where the event's payload type says that there is one, its text (or number) is taken for
-it: `{"amount": "12.50"}` for a `Decimal`. What does not fit is left as it is, so that the runtime says what is wrong, and where.
+JSON has no decimals, dates or UUIDs. Where the event's payload type says that there is one, its text (or number) is
+taken for it: `{"amount": "12.50"}` for a `Decimal`. What does not fit is left as it is, so that the runtime says what
+is wrong, and where.
 """
 
 from __future__ import annotations

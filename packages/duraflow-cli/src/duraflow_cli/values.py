@@ -1,8 +1,8 @@
 """How do the values of Duraflow look as JSON?
 
 A value of ours is an object with the names of its attributes. What users store (context, metadata, payloads and the
-like) is written as the codec keeps it: plain JSON, but for `{"$": "decimal", "v": "1.50"}` and its kin. So what is printed
-can be given back: `--context` reads the same.
+like) is written as the codec keeps it: plain JSON, but for `{"$": "decimal", "v": "1.50"}` and its kin. So what is
+printed can be given back: `--context` reads the same.
 """
 
 from __future__ import annotations
