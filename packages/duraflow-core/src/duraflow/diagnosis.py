@@ -241,6 +241,13 @@ AILMENTS: Final = _table(
         "look for a version whose content was changed without a new number, or for entries written by hand",
     ),
     Ailment(
+        "unreadable_values",
+        "error",
+        "instances with stored values that cannot be read",
+        "whatever is asked of them fails",
+        "give the runtime's codec the types that it had when they were written; else see who edited rows by hand",
+    ),
+    Ailment(
         "changed_after_end",
         "error",
         "final instances that have changed after they were finished",

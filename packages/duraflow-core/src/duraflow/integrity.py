@@ -10,7 +10,7 @@ Pure: `check_invariants` raises the first breach, `doctor` lists them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -38,6 +38,14 @@ class Breach:
     code: str
     invariant: int
     what: str
+
+
+def first_of_each(breaches: Iterable[Breach]) -> list[Breach]:
+    """One breach of each kind: an instance is named once for it."""
+    found: dict[str, Breach] = {}
+    for breach in breaches:
+        found.setdefault(breach.code, breach)
+    return list(found.values())
 
 
 # --- against the history ------------------------------------------------------------------------------------

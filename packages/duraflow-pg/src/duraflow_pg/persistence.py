@@ -17,6 +17,7 @@ from duraflow.ports import (
     DefinitionStore,
     DueStore,
     HistoryStore,
+    Inspector,
     InstanceStore,
     Lifecycle,
     Outbox,
@@ -31,6 +32,7 @@ from duraflow_pg._psycopg import psycopg
 from duraflow_pg.connections import AsyncioConnections, BlockingConnections, Connections
 from duraflow_pg.database import PgDatabase, Timeouts
 from duraflow_pg.definitions import PgDefinitionStore
+from duraflow_pg.doctor.inspector import PgInspector
 from duraflow_pg.due import PgDueStore
 from duraflow_pg.feed import PgChangeFeed
 from duraflow_pg.grouping import Grouping
@@ -180,6 +182,7 @@ class PgPersistence(Persistence):
     outbox: Outbox | None = _port(lambda self: PgOutbox(self.database))
     feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
     retention: Retention | None = _port(lambda self: PgRetention(self.database))
+    inspector: Inspector | None = _port(lambda self: PgInspector(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 
     @classmethod
@@ -281,6 +284,7 @@ class AsyncPgPersistence(Persistence):
     outbox: Outbox | None = _port(lambda self: PgOutbox(self.database))
     feed: ChangeFeed | None = _port(lambda self: PgChangeFeed(self.database))
     retention: Retention | None = _port(lambda self: PgRetention(self.database))
+    inspector: Inspector | None = _port(lambda self: PgInspector(self.database))
     lifecycle: Lifecycle | None = _port(_lifecycle)
 
     @classmethod

@@ -14,7 +14,7 @@ import attrs
 from duraflow.definition.workflow import Workflow
 from duraflow.diagnosis import AILMENTS, Checkup, Diagnosis, DoctorReport
 from duraflow.errors import InvalidArgument
-from duraflow.integrity import Breach, Versions, history_breaches, row_breaches
+from duraflow.integrity import Versions, first_of_each, history_breaches, row_breaches
 from duraflow.memory.access import Access
 from duraflow.memory.tables import DueRow, View
 from duraflow.ports import Examination
@@ -196,14 +196,6 @@ class _Walk:
     def _has(self, instance_id: UUID, *seqs: int) -> bool:
         there = {entry["seq"] for entry in self.view.entries(instance_id, after=0, newest_first=False)}
         return there.issuperset(seqs)
-
-
-def first_of_each(breaches: Iterable[Breach]) -> list[Breach]:
-    """One breach of each kind: an instance is named once for it."""
-    found: dict[str, Breach] = {}
-    for breach in breaches:
-        found.setdefault(breach.code, breach)
-    return list(found.values())
 
 
 def _too_late(row: Record, due: DueRow, access: Access) -> bool:

@@ -1,0 +1,131 @@
+"""Does every history tell how its row came to be, without a gap, and by moves that exist?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+from uuid import UUID
+
+from duraflow.codec import Codec
+from duraflow.errors import DuraflowError
+from duraflow.integrity import Breach, Versions, first_of_each, history_breaches, row_breaches
+from duraflow.records import ENTRY_COLUMNS, INSTANCE_COLUMNS, entry_from_record, instance_from_record
+from duraflow_pg.doctor.running import Looked, Ward
+from duraflow_pg.history import COLUMNS as ENTRIES
+from duraflow_pg.instances import COLUMNS as INSTANCES
+from duraflow_pg.statements import Row, compiled, int_array, uuid_array
+
+_PAGE: Final = 500
+_LONGEST: Final = 5_000
+"""Entries from which on a history is not folded: it would fill the memory of whoever asked."""
+
+_COUNTED: Final = """
+WITH i AS MATERIALIZED (
+    SELECT i.id, i.version, i.state, i.outcome, i.definition_version, i.updated_at
+    FROM {instances} i {sample} WHERE i.namespace = %(namespace)s
+), bad AS (
+    SELECT i.id, CASE
+        WHEN h.entries <> i.version OR h.last <> i.version OR l.seq IS NULL THEN 'history_gap'
+        WHEN h.ended AND EXISTS (
+            SELECT FROM {history} e JOIN {history} n ON n.instance_id = e.instance_id AND n.seq = e.seq + 1
+            WHERE e.instance_id = i.id AND e.outcome IS NOT NULL AND n.kind <> 'forced') THEN 'changed_after_end'
+        WHEN (l.to_state, l.outcome, l.definition_version, l.at)
+            IS DISTINCT FROM (i.state, i.outcome, i.definition_version, i.updated_at) THEN 'row_unlike_history'
+        END AS code,
+        format('version %%s; history has %%s entries, the last is %%s: %%s, %%s, version %%s of the definition, %%s',
+            i.version, h.entries, h.last, l.to_state, coalesce(l.outcome, 'open'), l.definition_version, l.at) AS told
+    FROM i
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS entries, max(h.seq) AS last, bool_or(h.outcome IS NOT NULL AND h.seq < i.version) AS ended
+        FROM {history} h WHERE h.instance_id = i.id
+    ) h
+    LEFT JOIN {history} l ON l.instance_id = i.id AND l.seq = i.version
+), ranked AS (
+    SELECT code, id, told, count(*) OVER (PARTITION BY code) AS total,
+           row_number() OVER (PARTITION BY code ORDER BY id) AS rank
+    FROM bad WHERE code IS NOT NULL
+)
+SELECT (SELECT count(*) FROM i), r.code, r.id, r.told, r.total
+FROM (SELECT 1) AS always LEFT JOIN ranked r ON r.rank <= %(shown)s ORDER BY r.code, r.rank
+"""
+
+_SOME: Final = """
+SELECT {columns} FROM {instances} i {sample}
+WHERE i.namespace = %(namespace)s AND i.version <= %(longest)s LIMIT %(limit)s
+"""
+
+_PAGE_OF_ALL: Final = """
+SELECT {columns} FROM {instances} i
+WHERE i.namespace = %(namespace)s AND i.version <= %(longest)s AND i.id > %(after)s ORDER BY i.id LIMIT %(limit)s
+"""
+
+# No snapshot is shared with the page of instances: entries up to a version that was seen never change.
+_ENTRIES: Final = """
+SELECT {columns} FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[]) AS k (id, version)
+JOIN {history} h ON h.instance_id = k.id AND h.seq <= k.version ORDER BY h.instance_id, h.seq
+"""
+
+
+async def check_histories(ward: Ward, looked: Looked) -> None:
+    """`seq` is 1 to version, and the last entry is what the row says: in SQL."""
+    sample = ward.sample(ward.census.instances)
+    statement = compiled(_COUNTED, ward.database.schema, sample=sample.clause)
+    rows = await ward.ask_compiled(statement, percentage=sample.percentage)
+    looked.sampled(sample, rows[0][0], ward.census.instances, "instances with all their entries")
+    for code, group in groupby((row for row in rows if row[1] is not None), key=lambda row: row[1]):
+        found = list(group)
+        looked.found(code, [f"{one}: {told}" for _, _, one, told, _ in found], total=found[0][4])
+
+
+async def check_folding(ward: Ward, looked: Looked) -> None:
+    """Folding the whole history gives the row, context included, and each move is in its version: in Python."""
+    count = ward.census.instances
+    wanted = max(1, ward.examination.sample // 10)
+    sample = ward.sample(count, wanted)
+    found: dict[str, list[str]] = {}
+    seen = 0
+    if sample.whole:
+        after = UUID(int=0)
+        page = compiled(_PAGE_OF_ALL, ward.database.schema, columns=INSTANCES)
+        while rows := await ward.ask_compiled(page, after=after, limit=_PAGE, longest=_LONGEST):
+            await _fold(ward, rows, found)
+            seen += len(rows)
+            after = rows[-1][0]
+    else:
+        some = compiled(_SOME, ward.database.schema, columns=INSTANCES, sample=sample.clause)
+        rows = await ward.ask_compiled(some, percentage=sample.percentage, limit=wanted, longest=_LONGEST)
+        for first in range(0, len(rows), _PAGE):
+            await _fold(ward, rows[first : first + _PAGE], found)
+        seen = len(rows)
+    looked.sampled(sample, seen, count, "instances with all their entries")
+    for code, texts in found.items():
+        looked.found(code, texts)
+
+
+async def _fold(ward: Ward, rows: Sequence[Row], found: dict[str, list[str]]) -> None:
+    """Judge a page of instances by their histories."""
+    codec, version = ward.database.codec, INSTANCE_COLUMNS.index("version")
+    entries = await ward.ask_compiled(
+        compiled(_ENTRIES, ward.database.schema, columns=ENTRIES),
+        ids=uuid_array(row[0] for row in rows),
+        versions=int_array(row[version] for row in rows),
+    )
+    histories = {one: list(group) for one, group in groupby(entries, key=lambda row: row[0])}
+    for row in rows:
+        for breach in _judge(row, histories.get(row[0], []), ward.census.versions, codec):
+            found.setdefault(breach.code, []).append(f"{row[0]}: {breach.what}")
+
+
+_ELSEWHERE: Final = frozenset({"nothing_wakes_it", "unknown_state"})
+"""What the check of the instances finds, for all of them."""
+
+
+def _judge(row: Row, history: Sequence[Row], versions: Versions, codec: Codec) -> list[Breach]:
+    try:
+        instance = instance_from_record(dict(zip(INSTANCE_COLUMNS, row, strict=True)), codec)
+        entries = [entry_from_record(dict(zip(ENTRY_COLUMNS, one, strict=True)), codec) for one in history]
+    except (DuraflowError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        return [Breach("unreadable_values", 1, f"{type(error).__name__}: {error}")]
+    breaches = [one for one in row_breaches(instance, versions) if one.code not in _ELSEWHERE]
+    return first_of_each([*breaches, *history_breaches(instance, entries, versions)])
