@@ -22,7 +22,7 @@ from duraflow.handlers import Asked, DelayCall, GuardCheck, HandlerTable
 from duraflow.instance import Blocker, CommandResult, HistoryEntry, Instance
 from duraflow.machine.chain import AUTO, Machine, advance
 from duraflow.machine.guards import choose
-from duraflow.machine.requests import Ran
+from duraflow.machine.requests import NOTHING_RAN, Ran
 from duraflow.machine.requests import Run as Request
 from duraflow.machine.step import Rules, Step
 from duraflow.verify.answers import question
@@ -172,7 +172,7 @@ class _Player:
             continuation = self.instance.continuation
             assert continuation is not None
             waiting = next(c for c in step.state.automatic if c.path == continuation.path)
-            return step, advance(step, waiting, AUTO, None, rules), ""
+            return step, _go_on(step, waiting, rules), ""
         candidates: tuple[Candidate, ...] = step.state.events.get(move.event, ())
         if move.timer and move.event in step.state.timers:
             candidates = step.state.timers[move.event].candidates
@@ -187,6 +187,26 @@ class _Player:
 
 class _OffScript(Exception):
     """The machine asks for something that the run does not know of."""
+
+
+def _go_on(step: Step, waiting: Candidate, rules: Rules) -> Machine:
+    """The rest of a chain that stopped for a worker: its hop, what is left of its state, and on from there."""
+    pool = step.state.automatic[step.state.automatic.index(waiting) :]
+    for candidate in pool:
+        if candidate is not waiting:
+            if choose((candidate,), step.asked(), rules.handlers.guards).candidate is None:
+                continue
+            if candidate.external:
+                step.stop_before(candidate, AUTO)
+                return
+        ran = NOTHING_RAN
+        transition_id = rules.ids()
+        if candidate.commands:
+            ran = yield Request(candidate, AUTO, transition_id)
+        step.move(candidate, AUTO, None, transition_id, ran)
+        if not candidate.internal or ran.failure is not None:
+            yield from advance(step, None, AUTO, None, rules)
+            return
 
 
 def _drive(machine: Machine, cast: _Cast) -> None:
