@@ -16,7 +16,7 @@ from duraflow.codec import Codec
 from duraflow.definition.values import State, Transition
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import NotSupported
-from duraflow.ports import DueStore, Environment, Persistence, Writer
+from duraflow.ports import DueStore, Environment, Persistence, ReceiptStore, Writer
 from duraflow.runtime.aio import AsyncRuntime
 from duraflow.testing.clocks import ManualClock
 from duraflow.testing.driver import AsyncioDriver, BlockingDriver, Driver
@@ -24,7 +24,7 @@ from duraflow.testing.invariants import acheck_invariants
 from duraflow.testing.ledger import EffectLedger, TransactionalLedger
 from duraflow.writer import DefaultWriter
 
-ABILITIES = ("due", "definitions", "feed", "outbox", "lifecycle", "concurrency")
+ABILITIES = ("due", "definitions", "receipts", "feed", "outbox", "retention", "lifecycle", "concurrency")
 """What a check may need: a port of that name; `concurrency` is several open transactions at a time."""
 
 SECOND, MINUTE, HOUR, DAY = (
@@ -218,6 +218,12 @@ class Ports:
         if self.persistence.due is None:
             raise NotSupported("due work", "a persistence with the port `due: DueStore`")
         return self.persistence.due
+
+    @property
+    def receipts(self) -> ReceiptStore:
+        if self.persistence.receipts is None:
+            raise NotSupported("`key=`", "a persistence with the port `receipts: ReceiptStore`")
+        return self.persistence.receipts
 
     async def read(self, key: UUID | tuple[str, str], unit: Any = None) -> Any:
         """The instance, or None."""
