@@ -18,6 +18,7 @@ ALLOWABLE = frozenset(
         "dead_error_target",
         "dead_timer",
         "dead_transition",
+        "nothing_wakes",
         "trap_after_failure",
         "unaccepted_event",
     }

@@ -85,9 +85,11 @@ def find_dead_timers(graph: Graph) -> Iterator[Finding]:
 def find_dead_transitions(graph: Graph) -> Iterator[Finding]:
     """Transitions of reachable states that can never be taken, and error targets that no command leads to."""
     taken: dict[tuple[str, str], set[str]] = {}
-    for edge in graph.edges:
-        if edge.move.moves:
-            taken.setdefault((edge.move.path, str(edge.move.from_state)), set()).add(edge.move.status)
+    # What can be taken, but only into a step that never ends, is told of that step.
+    for edges in graph.every.values():
+        for edge in edges:
+            if edge.move.moves:
+                taken.setdefault((edge.move.path, str(edge.move.from_state)), set()).add(edge.move.status)
     accepted = _accepted(graph)
     places: dict[str, list[Candidate]] = {}
     for candidate in _all(graph):
@@ -123,8 +125,7 @@ def _why(graph: Graph, candidate: Candidate) -> str:
     if not any(choice == index for _, choice in choices(pool, {})):
         before = ", ".join(other.path for other in pool[:index])
         return f"whenever its guard holds, one before it is taken ({before}); change the order or the guards"
-    known = "what guards have answered on the way here excludes it"
-    return f"{known}, or the automatic moves after it never end; correct the guards"
+    return "what guards have answered on the way here excludes it; correct the guards"
 
 
 def _forestalls(state: ResolvedState, timer: Timer) -> Timer | None:

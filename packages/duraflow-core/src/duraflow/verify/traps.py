@@ -25,7 +25,16 @@ def find_traps(graph: Graph) -> Iterator[Finding]:
     ending = leading_to(graph, final)
     stuck = {place.state for place in graph.onward if place.rests and place not in ending}
     for name in resolved:
-        if name in stuck:
+        if name in stuck and not resolved[name].events and resolved[name].automatic:
+            yield Finding(
+                f"states[{name}]",
+                "nothing_wakes",
+                "an instance rests here when the guards of its automatic transitions all say no, and then nothing can "
+                "wake it; add an event or a timer, or let the last automatic transition have no guard",
+                "warning",
+                name,
+            )
+        elif name in stuck:
             yield Finding(
                 f"states[{name}]",
                 "no_way_to_final",
