@@ -33,6 +33,8 @@ from duraflow.errors import (
     DefinitionNotFound,
     DuraflowError,
     EventRefused,
+    IdempotencyConflict,
+    ImportRefused,
     InstanceNotFound,
     InvalidArgument,
     LockTimeout,
@@ -53,6 +55,7 @@ from duraflow.instance import (
     HistoryEntry,
     Instance,
 )
+from duraflow.messages import DispatchResult, Message, MessageHandler, MessageRetryPolicy, ParkedMessage
 from duraflow.ports import FeedEntry, Persistence
 from duraflow.results import (
     Explanation,
@@ -69,7 +72,14 @@ from duraflow.results import (
     SweepResult,
     Unfired,
 )
-from duraflow.runtime.aio import AsyncBoundRuntime, AsyncChanges, AsyncHandle, AsyncLockedRuntime, AsyncRuntime
+from duraflow.retention import ImportResult, PruneResult, Skipped
+from duraflow.runtime.aio import (
+    AsyncBoundRuntime,
+    AsyncChanges,
+    AsyncHandle,
+    AsyncLockedRuntime,
+    AsyncRuntime,
+)
 from duraflow.runtime.blocking import BoundRuntime, Changes, Handle, LockedRuntime, Runtime
 from duraflow.runtime.commands import CommandContext
 from duraflow.runtime.options import StoreRetryPolicy, TimerRetryPolicy
@@ -102,11 +112,13 @@ __all__ = [
     "DefinitionConflict",
     "DefinitionError",
     "DefinitionNotFound",
+    "DispatchResult",
     "DelayRef",
     "Diagnosis",
     "DoctorReport",
     "DuraflowError",
     "EventRefused",
+    "IdempotencyConflict",
     "Explanation",
     "Failure",
     "FeedEntry",
@@ -118,23 +130,31 @@ __all__ = [
     "Handle",
     "Health",
     "HistoryEntry",
+    "ImportRefused",
+    "ImportResult",
     "Instance",
     "InstanceNotFound",
     "InvalidArgument",
     "Limits",
     "LockTimeout",
     "LockedRuntime",
+    "Message",
+    "MessageHandler",
+    "MessageRetryPolicy",
     "Misuse",
     "NewInstance",
     "NotSupported",
     "Notice",
     "Page",
     "Parked",
+    "ParkedMessage",
     "PayloadType",
     "Persistence",
+    "PruneResult",
     "Rejected",
     "Runtime",
     "SchemaMismatch",
+    "Skipped",
     "State",
     "StateCount",
     "StoreRetryPolicy",

@@ -41,6 +41,28 @@ class DueRow:
 
 
 @attrs.frozen
+class HandlerRow:
+    """How far a handler of messages has come, and who may deliver to it."""
+
+    reached: FeedPlace
+    token: UUID | None
+    until: datetime | None
+    delivered: int = 0
+
+
+@attrs.frozen
+class HeldRow:
+    """From which message on an instance is held back for a handler."""
+
+    seq: int
+    ordinal: int
+    attempts: int
+    next_at: datetime | None
+    parked_at: datetime | None
+    error: str
+
+
+@attrs.frozen
 class Added:
     """What a transaction does to the history of one instance.
 
@@ -156,6 +178,8 @@ class Tables:
     creation_keys: dict[RefKey, UUID] = attrs.field(factory=dict)
     outbox: dict[UUID, list[Record]] = attrs.field(factory=dict)
     definitions: dict[tuple[str, str, int], tuple[str, str, datetime]] = attrs.field(factory=dict)
+    handlers: dict[tuple[str, str], HandlerRow] = attrs.field(factory=dict)
+    held: dict[tuple[str, str], dict[UUID, HeldRow]] = attrs.field(factory=lambda: defaultdict(dict))
     # Orders, by namespace, and the children of each parent, so that no question walks over everything.
     by_created: dict[str, list[Place]] = attrs.field(factory=lambda: defaultdict(list))
     by_due: dict[str, list[Place]] = attrs.field(factory=lambda: defaultdict(list))
@@ -214,6 +238,8 @@ class Tables:
         if row is None:
             self.instances.pop(instance_id, None)
             self.children.pop(instance_id, None)
+            for held in self.held.values():
+                held.pop(instance_id, None)
         else:
             self.instances[instance_id] = row
             if row["parent_id"] is not None:

@@ -29,7 +29,17 @@ from duraflow.ports.base import (
 )
 from duraflow.ports.feed import ChangeFeed, FeedEntry, FeedPage, FeedPosition
 from duraflow.ports.inspection import Examination, Inspector
-from duraflow.ports.outbox import Outbox
+from duraflow.ports.outbox import (
+    Free,
+    HandlerLease,
+    HeldBack,
+    HeldChange,
+    Hold,
+    Outbox,
+    OutboxPage,
+    OutboxPosition,
+    Posted,
+)
 from duraflow.ports.persistence import Persistence
 from duraflow.ports.receipts import ReceiptStore
 from duraflow.ports.retention import PrunedBatch, Retention, Whole
@@ -45,7 +55,12 @@ __all__ = [
     "FeedEntry",
     "FeedPage",
     "FeedPosition",
+    "Free",
+    "HandlerLease",
+    "HeldBack",
+    "HeldChange",
     "HistoryStore",
+    "Hold",
     "Ids",
     "Inspector",
     "InstanceStore",
@@ -54,7 +69,10 @@ __all__ = [
     "Loaded",
     "Lock",
     "Outbox",
+    "OutboxPage",
+    "OutboxPosition",
     "Persistence",
+    "Posted",
     "PrunedBatch",
     "ReceiptStore",
     "Retention",

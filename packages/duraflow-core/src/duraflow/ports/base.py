@@ -59,6 +59,10 @@ class Waits(Protocol):
         """A new lock."""
         ...
 
+    def elapsed(self) -> float:
+        """Seconds on a clock that only goes forward, from some moment on: to see how long something takes."""
+        ...
+
 
 @attrs.frozen
 class Environment:

@@ -35,7 +35,19 @@ from duraflow.errors import (
 from duraflow.handlers import Handlers, handler_table
 from duraflow.instance import Instance
 from duraflow.machine.step import Rules
-from duraflow.ports import Clock, DueStore, Environment, Key, Lock, Persistence, ReceiptStore, Waits, Writer
+from duraflow.messages import MessageHandler
+from duraflow.ports import (
+    Clock,
+    DueStore,
+    Environment,
+    Key,
+    Lock,
+    Outbox,
+    Persistence,
+    ReceiptStore,
+    Waits,
+    Writer,
+)
 from duraflow.runtime.ambient import running
 from duraflow.runtime.definitions import Definitions, problem_of
 from duraflow.runtime.observers import Observer, Observers, OnObserverError
@@ -69,6 +81,7 @@ class Engine:
     store_retry: StoreRetryPolicy
     locking: Locking
     live_check: LiveCheckPolicy
+    message_handlers: Mapping[str, MessageHandler]
     bind: Callable[[Work], Any]
     started: bool = False
     _lock: Lock = attrs.field(
@@ -97,6 +110,7 @@ class Engine:
         store_retry: StoreRetryPolicy | None,
         locking: Locking,
         live_check: LiveCheck | Mapping[str, LiveCheck],
+        message_handlers: Iterable[MessageHandler] = (),
     ) -> Engine:
         """Put a runtime together, checking everything that can be checked without I/O.
 
@@ -152,6 +166,7 @@ class Engine:
             store_retry=store_retry or StoreRetryPolicy(),
             locking=locking,
             live_check=LiveCheckPolicy.of(live_check),
+            message_handlers=_handlers_by_name(message_handlers, waits.suspends),
             bind=bind,
         )
 
@@ -253,6 +268,12 @@ class Engine:
         if self.persistence.receipts is None:
             raise NotSupported("`key=`", "a persistence with the port `receipts: ReceiptStore`")
         return self.persistence.receipts
+
+    @property
+    def outbox(self) -> Outbox:
+        if self.persistence.outbox is None:
+            raise NotSupported("work with messages", "a persistence with the port `outbox: Outbox`")
+        return self.persistence.outbox
 
     def now(self) -> datetime | None:
         """The time to hand to a store; None lets the store use its own clock."""
@@ -375,9 +396,34 @@ class Engine:
         return await self.retrying(attempt)
 
 
+def _handlers_by_name(handlers: Iterable[MessageHandler], suspends: bool) -> Mapping[str, MessageHandler]:
+    found: dict[str, MessageHandler] = {}
+    for handler in handlers:
+        if not isinstance(handler, MessageHandler):
+            raise InvalidArgument(
+                "message_handlers",
+                f"{handler!r} is no MessageHandler; make one: MessageHandler('name', call)",
+            )
+        if handler.name in found:
+            raise InvalidArgument(
+                "message_handlers", f"two are named {handler.name!r}; progress is kept by name"
+            )
+        if not suspends and is_async(handler.call):
+            raise InvalidArgument(
+                "message_handlers", f"{handler.name!r} is async; use AsyncRuntime, or make it plain"
+            )
+        found[handler.name] = handler
+    return found
+
+
+def is_async(call: Any) -> bool:
+    """Whether calling it gives a coroutine."""
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)
+
+
 def _refuse_async_handlers(workflows: Iterable[Workflow], commands: Mapping[str, Any]) -> None:
     for name, call in commands.items():
-        if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__):
+        if is_async(call):
             finding = Finding(
                 f"commands[{name}]",
                 "async_command",

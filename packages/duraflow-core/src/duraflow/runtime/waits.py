@@ -34,6 +34,9 @@ class BlockingWaits:
     def lock(self) -> Lock:
         return _ThreadLock()
 
+    def elapsed(self) -> float:
+        return time.monotonic()
+
 
 class _TaskLock:
     def __init__(self) -> None:
@@ -60,3 +63,6 @@ class AsyncioWaits:
 
     def lock(self) -> Lock:
         return _TaskLock()
+
+    def elapsed(self) -> float:
+        return time.monotonic()

@@ -15,6 +15,7 @@ from duraflow.definition.values import EMPTY, to_items
 from duraflow.definition.workflow import Workflow
 from duraflow.handlers import Handlers
 from duraflow.instance import Instance
+from duraflow.messages import MessageHandler
 from duraflow.ports import Clock, Ids, Persistence
 from duraflow.results import (
     Health,
@@ -29,8 +30,8 @@ from duraflow.runtime.aio.versioning import AsyncVersioning
 from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.observers import Observer, OnObserverError
 from duraflow.runtime.options import Locking, StoreRetryPolicy, TimerRetryPolicy
-from duraflow.runtime.waits import AsyncioWaits
 from duraflow.runtime.versions import LiveCheck
+from duraflow.runtime.waits import AsyncioWaits
 from duraflow.runtime.work import ResourceFactory, Work
 
 
@@ -106,6 +107,7 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
         locking: `always` takes the row lock even where a compare-and-set would do.
         live_check: what to do at start about versions that open instances need and this runtime cannot use: `warning`
             logs each once, `fatal` raises, `off` does not look; for all workflows, or as a mapping from their names.
+        message_handlers: who is given the messages that moves leave in the outbox, by `dispatch`.
 
     Raises:
         DefinitionError: a definition uses handlers that are not given, or (blocking runtime) an async command.
@@ -133,6 +135,7 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
         store_retry: StoreRetryPolicy | None = None,
         locking: Locking = "auto",
         live_check: LiveCheck | Mapping[str, LiveCheck] = "warning",
+        message_handlers: Iterable[MessageHandler] = (),
     ) -> None:
         self._work = None
         self._engine = Engine.build(
@@ -154,6 +157,7 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
             store_retry=store_retry,
             locking=locking,
             live_check=live_check,
+            message_handlers=to_items(message_handlers),
         )
 
     @property
@@ -165,6 +169,11 @@ class AsyncRuntime(AsyncCalls, AsyncVersioning, AsyncFeeding, AsyncKeeping, Asyn
     def codec(self) -> Codec:
         """How it turns values into JSON, and back."""
         return self._engine.codec
+
+    @property
+    def namespace(self) -> str:
+        """The part of the store that it sees."""
+        return self._engine.persistence.namespace
 
     async def start(self) -> None:
         """Open the persistence. Starting twice does nothing.

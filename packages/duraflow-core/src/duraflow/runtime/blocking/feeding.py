@@ -6,10 +6,12 @@ from collections import deque
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
+from uuid import UUID
 
 from duraflow.definition.workflow import Workflow
+from duraflow.messages import DispatchResult, ParkedMessage
 from duraflow.ports import FeedEntry
-from duraflow.runtime import feeding
+from duraflow.runtime import dispatching, feeding
 from duraflow.runtime.blocking.base import Base
 from duraflow.runtime.drive import drive
 
@@ -78,3 +80,43 @@ class Feeding(Base):
             NotSupported: the persistence has no feed.
         """
         return Changes(feeding.reader(self._engine, after, workflow, follow, poll))
+
+    def dispatch(self, *, limit: int = 100) -> DispatchResult:
+        """Give messages that wait in the outbox to the runtime's `message_handlers`. Run it often, like a sweep.
+
+        Each message is delivered at least once, and those of one instance in order. What a handler does not take is
+        given to it again later, and holds back what follows it of the same instance for this handler, but nothing
+        else. Dispatchers in other processes may run at the same time: each handler is served by one of them.
+
+        Args:
+            limit: of each handler, so many new messages, and so many that it has not taken before.
+
+        Raises:
+            Misuse: the runtime has no message handlers.
+            NotSupported: the persistence has no outbox.
+        """
+        return drive(dispatching.dispatch(self._engine, limit))
+
+    def parked_messages(self, *, limit: int = 50) -> tuple[ParkedMessage, ...]:
+        """Messages that a handler failed to take too often, longest parked first; of all handlers ever used.
+
+        Args:
+            limit: 1 to 1000.
+        """
+        return drive(dispatching.parked_messages(self._engine, limit))
+
+    def retry_message(self, handler: str, message_id: UUID | str) -> None:
+        """Let a message be given to the handler that has not taken it again, with the next `dispatch`.
+
+        Raises:
+            InvalidArgument: the handler has not got stuck at this message.
+        """
+        drive(dispatching.retry_message(self._engine, handler, message_id))
+
+    def skip_message(self, handler: str, message_id: UUID | str) -> None:
+        """Never give this message to the handler that has not taken it; what waits behind it goes on.
+
+        Raises:
+            InvalidArgument: the handler has not got stuck at this message.
+        """
+        drive(dispatching.skip_message(self._engine, handler, message_id))
