@@ -16,7 +16,7 @@ import attrs
 
 from duraflow.definition.resolve import Candidate, ResolvedState
 from duraflow.definition.workflow import Workflow
-from duraflow.errors import InvalidArgument
+from duraflow.errors import DuraflowError, InvalidArgument
 from duraflow.fold import Folded, fold
 from duraflow.instance import HistoryEntry, Instance
 from duraflow.machine.chain import AUTO
@@ -46,6 +46,15 @@ def first_of_each(breaches: Iterable[Breach]) -> list[Breach]:
     for breach in breaches:
         found.setdefault(breach.code, breach)
     return list(found.values())
+
+
+UNREADABLE = (DuraflowError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What reading a row raises whose values the codec does not know, or which were edited by hand."""
+
+
+def unreadable(error: Exception) -> Breach:
+    """That a row cannot be read."""
+    return Breach("unreadable_values", 1, f"{type(error).__name__}: {error}")
 
 
 # --- against the history ------------------------------------------------------------------------------------

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
 import attrs
 
-from duraflow.definition.workflow import Workflow
 from duraflow.diagnosis import AILMENTS, Checkup, Diagnosis, DoctorReport
-from duraflow.errors import InvalidArgument
-from duraflow.integrity import Versions, first_of_each, history_breaches, row_breaches
+from duraflow.instance import HistoryEntry, Instance
+from duraflow.integrity import (
+    UNREADABLE,
+    Breach,
+    Versions,
+    first_of_each,
+    history_breaches,
+    row_breaches,
+    unreadable,
+)
 from duraflow.memory.access import Access
 from duraflow.memory.tables import DueRow, View
 from duraflow.ports import Examination
@@ -31,35 +37,37 @@ class InMemoryInspector:
     _access: Access
 
     async def examine(self, examination: Examination, /) -> DoctorReport:
+        namespace = self._access.namespace
         with self._access.view(None) as view:
-            walk = _Walk(
-                view,
-                self._access,
-                examination,
-                [*view.created(self._access.namespace, after=None, newest_first=False)],
-            )
+            rows = [*view.created(namespace, after=None, newest_first=False)]
+            walk = _Walk(view, self._access, examination, rows)
+            count = f"{len(rows):,} instances"
             checks = (
-                walk.check("instances", walk.instances, f"{len(walk.rows):,} instances"),
-                walk.check(
-                    "histories", walk.histories, f"{len(walk.rows):,} instances with their whole histories"
-                ),
-                walk.check("timers", walk.timers, f"{len(walk.rows):,} instances and their due rows"),
+                walk.check("reading", walk.reading, f"{count} with their whole histories"),
+                walk.check("instances", walk.states, count),
+                walk.check("histories", walk.histories, f"{count} with their whole histories"),
+                walk.check("due", walk.due, f"{count} and their due rows"),
                 walk.check("receipts", walk.receipts, "the receipts of all instances"),
                 walk.check("messages", walk.messages, "the messages of all instances"),
             )
-        return DoctorReport("in memory", self._access.namespace, checks)
+        return DoctorReport("in memory", namespace, checks)
 
 
 @attrs.define(eq=False)
 class _Walk:
-    """One examination."""
+    """One examination.
+
+    Attributes:
+        subjects: the instances whose rows could be read, with their histories.
+    """
 
     view: View
     access: Access
     examination: Examination
     rows: list[Record]
+    subjects: list[tuple[Instance, list[HistoryEntry]]] = attrs.field(factory=list)
 
-    def check(self, name: str, look: Any, scanned: str) -> Checkup:
+    def check(self, name: str, look: Callable[[], Iterator[Diagnosis]], scanned: str) -> Checkup:
         began = monotonic()
         findings = tuple(look())
         return Checkup(name, "exact", scanned, timedelta(seconds=monotonic() - began), findings)
@@ -70,104 +78,97 @@ class _Walk:
         if every:
             yield AILMENTS[code].found(every, shown=self.examination.shown)
 
-    # --- instances ----------------------------------------------------------------------------------------------
-
-    def instances(self) -> Iterator[Diagnosis]:
-        versions, unreadable = self._versions()
-        yield from self.found("version_unreadable", unreadable.values())
-        yield from self._unknown_versions(versions)
+    def breaches(self, found: Iterable[tuple[UUID, Breach]]) -> Iterator[Diagnosis]:
+        """A finding for each kind of breach."""
         by_code: dict[str, list[str]] = {}
-        for row in self.rows:
-            instance = instance_from_record(row, self.access.codec)
-            for breach in row_breaches(instance, versions):
-                if breach.code == "nothing_wakes_it" and self._wakes(row):
-                    continue
-                by_code.setdefault(breach.code, []).append(f"{instance.id}: {breach.what}")
+        for instance_id, breach in found:
+            by_code.setdefault(breach.code, []).append(f"{instance_id}: {breach.what}")
         for code, rows in by_code.items():
             yield from self.found(code, rows)
-        leased = [row["id"] for row in self.rows if row["lease_token"] is not None]
-        yield from self.found(
-            "lease_without_work",
-            [one for one in leased if self.view.due(self.access.namespace, one) is None],
-        )
 
-    def _wakes(self, row: Record) -> bool:
-        """Whether due work or an open child will wake it."""
-        return self.view.due(self.access.namespace, row["id"]) is not None or any(
-            child["outcome"] is None for child in self.view.children(row["id"])
-        )
+    # --- instances and their histories --------------------------------------------------------------------------
 
-    def _versions(self) -> tuple[Versions, Mapping[tuple[str, int], str]]:
-        """The definitions that the runtime has and those that are stored, and what does not load."""
-        found: dict[tuple[str, int], Workflow] = dict(self.examination.versions)
-        unreadable = {}
-        for (namespace, name, version), (_, snapshot, _) in self.view.tables.definitions.items():
-            if namespace != self.access.namespace or (name, version) in found:
-                continue
-            try:
-                found[name, version] = Workflow.from_json(json.loads(snapshot))
-            except InvalidArgument as error:
-                unreadable[name, version] = f"{name} version {version}: {error.reason}"
-        return found, unreadable
-
-    def _unknown_versions(self, versions: Versions) -> Iterator[Diagnosis]:
-        pinned: dict[tuple[str, int], int] = {}
+    def reading(self) -> Iterator[Diagnosis]:
+        codec = self.access.codec
+        broken = []
         for row in self.rows:
-            key = (row["workflow"], row["definition_version"])
-            if row["outcome"] is None and key not in self.examination.versions:
-                pinned[key] = pinned.get(key, 0) + 1
-        able, unable = [], []
-        for (name, version), count in sorted(pinned.items()):
-            workflow = versions.get((name, version))
-            missing = self.examination.unable(workflow) if workflow is not None else ""
-            told = f"{name} version {version}: {count} open instances"
-            if missing:
-                unable.append(f"{told}; {missing}")
+            try:
+                instance = instance_from_record(row, codec)
+                entries = [
+                    entry_from_record(entry, codec)
+                    for entry in self.view.entries(row["id"], after=0, newest_first=False)
+                ]
+            except UNREADABLE as error:
+                broken.append((row["id"], unreadable(error)))
             else:
-                able.append(told)
-        yield from self.found("version_without_code", able)
-        yield from self.found("version_without_handlers", unable)
+                self.subjects.append((instance, entries))
+        yield from self.breaches(broken)
 
-    # --- histories ----------------------------------------------------------------------------------------------
+    def states(self) -> Iterator[Diagnosis]:
+        versions, not_loading = self._versions()
+        yield from self.found("version_unreadable", not_loading)
+        pinned = Counter(
+            (row["workflow"], row["definition_version"]) for row in self.rows if row["outcome"] is None
+        )
+        for code, rows in self.examination.not_given(pinned, versions):
+            yield from self.found(code, rows)
+        yield from self.breaches(
+            (instance.id, breach)
+            for instance, _ in self.subjects
+            for breach in row_breaches(instance, versions)
+            if breach.code != "nothing_wakes_it" or not self._wakes(instance.id)
+        )
+        leased = [row["id"] for row in self.rows if row["lease_token"] is not None]
+        yield from self.found("lease_without_work", [one for one in leased if self._due(one) is None])
+
+    def _wakes(self, instance_id: UUID) -> bool:
+        """Whether due work or an open child will wake it."""
+        children = self.view.children(instance_id)
+        return self._due(instance_id) is not None or any(child["outcome"] is None for child in children)
+
+    def _due(self, instance_id: UUID) -> DueRow | None:
+        return self.view.due(self.access.namespace, instance_id)
+
+    def _versions(self) -> tuple[Versions, tuple[str, ...]]:
+        """The definitions that the runtime has and those that are stored, and what does not load."""
+        return self.examination.with_stored(
+            (name, version, stored[1])
+            for (namespace, name, version), stored in self.view.tables.definitions.items()
+            if namespace == self.access.namespace
+        )
 
     def histories(self) -> Iterator[Diagnosis]:
         versions, _ = self._versions()
-        by_code: dict[str, list[str]] = {}
-        for row in self.rows:
-            instance = instance_from_record(row, self.access.codec)
-            entries = [
-                entry_from_record(entry, self.access.codec)
-                for entry in self.view.entries(instance.id, after=0, newest_first=False)
-            ]
-            for breach in first_of_each(history_breaches(instance, entries, versions)):
-                by_code.setdefault(breach.code, []).append(f"{instance.id}: {breach.what}")
-        for code, rows in by_code.items():
-            yield from self.found(code, rows)
+        yield from self.breaches(
+            (instance.id, breach)
+            for instance, entries in self.subjects
+            for breach in first_of_each(history_breaches(instance, entries, versions))
+        )
 
     # --- due work -----------------------------------------------------------------------------------------------
 
-    def timers(self) -> Iterator[Diagnosis]:
-        now = self.access.now(self.examination.clock)
+    def due(self) -> Iterator[Diagnosis]:
+        overdue_at = self.access.now(self.examination.clock) - OVERDUE
         without, idle, late, overdue, parked = [], [], [], [], []
-        for row in self.rows:
-            due = self.view.due(self.access.namespace, row["id"])
-            waits = row["timers"] is not None or row["continuation"] is not None
+        for instance, _ in self.subjects:
+            due = self._due(instance.id)
+            waits = instance.timers or instance.continuation is not None
             if due is None:
-                without += [row["id"]] if waits else []
+                without += [instance.id] if waits else []
                 continue
-            if not waits:
-                idle.append(row["id"])
-            elif _too_late(row, due, self.access):
-                late.append(row["id"])
+            if not (waits or instance.waiting_events):
+                idle.append(instance.id)
+            elif _too_late(instance, due):
+                late.append(instance.id)
             if due.parked_at is not None:
-                parked.append((due.parked_at, f"{row['id']} in {row['state']!r}, since {due.parked_at}"))
-            elif due.due_at is not None and due.due_at < now - OVERDUE:
-                overdue.append((due.due_at, f"{row['id']}, due {due.due_at}"))
+                parked.append((due.parked_at, f"{instance.id}: since {due.parked_at}"))
+            if due.due_at is not None and due.due_at < overdue_at:
+                overdue.append((due.due_at, f"{instance.id}: due {due.due_at}"))
         yield from self.found("timer_without_due", without)
         yield from self.found("due_without_work", idle)
         yield from self.found("due_too_late", late)
-        yield from self.found("overdue", [text for _, text in sorted(overdue)])
-        yield from self.found("timer_parked", [text for _, text in sorted(parked)])
+        yield from self.found("overdue", [told for _, told in sorted(overdue)])
+        yield from self.found("timer_parked", [told for _, told in sorted(parked)])
 
     # --- receipts and messages ----------------------------------------------------------------------------------
 
@@ -198,12 +199,13 @@ class _Walk:
         return there.issuperset(seqs)
 
 
-def _too_late(row: Record, due: DueRow, access: Access) -> bool:
+def _too_late(instance: Instance, due: DueRow) -> bool:
     """Whether a timer that was not tried yet would be found only after its time."""
-    first: datetime | None = instance_from_record(row, access.codec).due_at
+    first = instance.due_at
     return (
         first is not None
         and due.due_at is not None
+        and instance.continuation is None
         and not retries_from_text(due.retries)
         and due.due_at > first
     )

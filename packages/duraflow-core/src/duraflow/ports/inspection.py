@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import attrs
 
 from duraflow.definition.workflow import Workflow
 from duraflow.diagnosis import DoctorReport
+from duraflow.errors import InvalidArgument
 from duraflow.integrity import Versions
 
 
@@ -34,6 +36,47 @@ class Examination:
     shown: int = 10
     timeout: timedelta = timedelta(seconds=30)
     clock: datetime | None = None
+
+    def with_stored(self, snapshots: Iterable[tuple[str, int, str]]) -> tuple[Versions, tuple[str, ...]]:
+        """The definitions given and those stored, from (name, version, JSON text); and which of these do not load."""
+        found = dict(self.versions)
+        unreadable = []
+        for name, version, text in snapshots:
+            if (name, version) in found:
+                continue
+            try:
+                found[name, version] = Workflow.from_json(json.loads(text))
+            except InvalidArgument as error:
+                unreadable.append(f"{name} version {version}: {error.reason}")
+        return found, tuple(unreadable)
+
+    def not_given(
+        self, pinned: Mapping[tuple[str, int], int], versions: Versions
+    ) -> Iterator[tuple[str, list[str]]]:
+        """What is to be said of versions that govern open instances and were not given: (code, rows).
+
+        Args:
+            pinned: how many open instances each version governs.
+            versions: all that could be had.
+        """
+        given = {name for name, _ in self.versions}
+        found: dict[str, list[str]] = {
+            "version_unusable": [],
+            "workflow_not_given": [],
+            "version_from_store": [],
+        }
+        for (name, version), count in sorted(pinned.items()):
+            if (name, version) in self.versions:
+                continue
+            workflow = versions.get((name, version))
+            told = f"{name} version {version}: {count:,} open instances"
+            if name not in given:
+                found["workflow_not_given"].append(told)
+            elif workflow is not None and (missing := self.unable(workflow)):
+                found["version_unusable"].append(f"{told}; {missing}")
+            elif workflow is not None:
+                found["version_from_store"].append(told)
+        yield from found.items()
 
 
 class Inspector(Protocol):

@@ -32,7 +32,7 @@ async def doctor(
     if inspector is None:
         raise NotSupported("doctor", "a persistence with the port `inspector: Inspector`")
     examination = Examination(
-        versions=engine.definitions.by_version,
+        versions={(given.name, given.version): given for given in engine.definitions.given},
         unable=lambda workflow: _unable(engine, workflow),
         exact=bool(exact),
         sample=sample,

@@ -8,8 +8,15 @@ from typing import Final
 from uuid import UUID
 
 from duraflow.codec import Codec
-from duraflow.errors import DuraflowError
-from duraflow.integrity import Breach, Versions, first_of_each, history_breaches, row_breaches
+from duraflow.integrity import (
+    UNREADABLE,
+    Breach,
+    Versions,
+    first_of_each,
+    history_breaches,
+    row_breaches,
+    unreadable,
+)
 from duraflow.records import ENTRY_COLUMNS, INSTANCE_COLUMNS, entry_from_record, instance_from_record
 from duraflow_pg.doctor.running import Looked, Ward
 from duraflow_pg.history import COLUMNS as ENTRIES
@@ -20,27 +27,34 @@ _PAGE: Final = 500
 _LONGEST: Final = 5_000
 """Entries from which on a history is not folded: it would fill the memory of whoever asked."""
 
+# One walk over the entries of each instance, by the primary key: a join for the last one would be planned as a join
+# with the whole table.
 _COUNTED: Final = """
 WITH i AS MATERIALIZED (
     SELECT i.id, i.version, i.state, i.outcome, i.definition_version, i.updated_at
     FROM {instances} i {sample} WHERE i.namespace = %(namespace)s
 ), bad AS (
     SELECT i.id, CASE
-        WHEN h.entries <> i.version OR h.last <> i.version OR l.seq IS NULL THEN 'history_gap'
-        WHEN h.ended AND EXISTS (
-            SELECT FROM {history} e JOIN {history} n ON n.instance_id = e.instance_id AND n.seq = e.seq + 1
-            WHERE e.instance_id = i.id AND e.outcome IS NOT NULL AND n.kind <> 'forced') THEN 'changed_after_end'
-        WHEN (l.to_state, l.outcome, l.definition_version, l.at)
+        WHEN h.entries <> i.version OR h.last IS DISTINCT FROM i.version THEN 'history_gap'
+        WHEN h.changed THEN 'changed_after_end'
+        WHEN (h.state, h.outcome, h.definition_version, h.at)
             IS DISTINCT FROM (i.state, i.outcome, i.definition_version, i.updated_at) THEN 'row_unlike_history'
         END AS code,
-        format('version %%s; history has %%s entries, the last is %%s: %%s, %%s, version %%s of the definition, %%s',
-            i.version, h.entries, h.last, l.to_state, coalesce(l.outcome, 'open'), l.definition_version, l.at) AS told
-    FROM i
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS entries, max(h.seq) AS last, bool_or(h.outcome IS NOT NULL AND h.seq < i.version) AS ended
-        FROM {history} h WHERE h.instance_id = i.id
-    ) h
-    LEFT JOIN {history} l ON l.instance_id = i.id AND l.seq = i.version
+        format('version %%s, %%s, %%s, definition %%s, %%s; '
+            'history: %%s entries, the last is %%s, %%s, %%s, definition %%s, %%s',
+            i.version, i.state, coalesce(i.outcome, 'open'), i.definition_version, i.updated_at,
+            h.entries, h.last, h.state, coalesce(h.outcome, 'open'), h.definition_version, h.at) AS told
+    FROM i CROSS JOIN LATERAL (
+        SELECT count(*) AS entries, max(h.seq) AS last, bool_or(h.ended AND h.kind <> 'forced') AS changed,
+               max(h.to_state) FILTER (WHERE h.seq = i.version) AS state,
+               max(h.outcome) FILTER (WHERE h.seq = i.version) AS outcome,
+               max(h.definition_version) FILTER (WHERE h.seq = i.version) AS definition_version,
+               max(h.at) FILTER (WHERE h.seq = i.version) AS at
+        FROM (
+            SELECT h.*, lag(h.outcome) OVER (ORDER BY h.seq) IS NOT NULL AS ended
+            FROM {history} h WHERE h.instance_id = i.id
+        ) AS h
+    ) AS h
 ), ranked AS (
     SELECT code, id, told, count(*) OVER (PARTITION BY code) AS total,
            row_number() OVER (PARTITION BY code ORDER BY id) AS rank
@@ -125,7 +139,7 @@ def _judge(row: Row, history: Sequence[Row], versions: Versions, codec: Codec) -
     try:
         instance = instance_from_record(dict(zip(INSTANCE_COLUMNS, row, strict=True)), codec)
         entries = [entry_from_record(dict(zip(ENTRY_COLUMNS, one, strict=True)), codec) for one in history]
-    except (DuraflowError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        return [Breach("unreadable_values", 1, f"{type(error).__name__}: {error}")]
+    except UNREADABLE as error:
+        return [unreadable(error)]
     breaches = [one for one in row_breaches(instance, versions) if one.code not in _ELSEWHERE]
     return first_of_each([*breaches, *history_breaches(instance, entries, versions)])

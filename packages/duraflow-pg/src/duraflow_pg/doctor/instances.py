@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 import attrs
 
-from duraflow.definition.workflow import Workflow
-from duraflow.errors import InvalidArgument
 from duraflow_pg.doctor.running import Looked, Ward, total_of
 from duraflow_pg.statements import Row, int_array, text_array
 
@@ -72,9 +70,14 @@ async def check_instances(ward: Ward, looked: Looked) -> None:
     ward.census.instances = sum(group.count for group in groups)
     ward.census.ahead = sum(group.ahead for group in groups)
     looked.scanned = f"{ward.census.instances:,} instances, one pass"
-    versions = await _versions(ward, looked)
+    versions, unreadable = ward.examination.with_stored(await ward.ask(_DEFINITIONS))  # type: ignore[arg-type]  # rows
     ward.census.versions = versions
-    _check_versions(ward, looked, groups, versions)
+    looked.found("version_unreadable", unreadable)
+    pinned: Counter[tuple[str, int]] = Counter()
+    for group in groups:
+        pinned[group.key] += group.count if group.open else 0
+    for code, texts in ward.examination.not_given(+pinned, versions):
+        looked.found(code, texts)
     asleep, unknown = [], []
     for group in groups:
         workflow = versions.get(group.key)
@@ -114,39 +117,3 @@ async def _open_in(ward: Ward, groups: Iterable[_Group], *, awake: bool) -> list
         states=text_array(group.state for group in groups),
         awake=awake,
     )
-
-
-async def _versions(ward: Ward, looked: Looked) -> Mapping[tuple[str, int], Workflow]:
-    """The definitions from code and, where they load, from their snapshots."""
-    found = dict(ward.examination.versions)
-    unreadable = []
-    for name, version, snapshot in await ward.ask(_DEFINITIONS):
-        if (name, version) in found:
-            continue
-        try:
-            found[name, version] = Workflow.from_json(json.loads(snapshot))
-        except InvalidArgument as error:
-            unreadable.append(f"{name} version {version}: {error.reason}")
-    looked.found("version_unreadable", unreadable)
-    return found
-
-
-def _check_versions(
-    ward: Ward, looked: Looked, groups: Iterable[_Group], versions: Mapping[tuple[str, int], Workflow]
-) -> None:
-    """Versions with open instances that the runtime was not given."""
-    pinned: dict[tuple[str, int], int] = {}
-    for group in groups:
-        if group.open and group.key not in ward.examination.versions:
-            pinned[group.key] = pinned.get(group.key, 0) + group.count
-    able, unable = [], []
-    for (name, version), count in sorted(pinned.items()):
-        workflow = versions.get((name, version))
-        missing = ward.examination.unable(workflow) if workflow is not None else ""
-        told = f"{name} version {version}: {count:,} open instances"
-        if missing:
-            unable.append(f"{told}; {missing}")
-        else:
-            able.append(told)
-    looked.found("version_without_code", able)
-    looked.found("version_without_handlers", unable)

@@ -36,6 +36,7 @@ _PARTS = (
     "seeing",
     "observing",
     "feeding",
+    "doctoring",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 

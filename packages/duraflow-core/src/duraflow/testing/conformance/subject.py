@@ -24,7 +24,7 @@ from duraflow.testing.invariants import acheck_invariants
 from duraflow.testing.ledger import EffectLedger, TransactionalLedger
 from duraflow.writer import DefaultWriter
 
-ABILITIES = ("due", "definitions", "receipts", "feed", "outbox", "retention", "lifecycle", "concurrency")
+ABILITIES = ("due", "definitions", "receipts", "feed", "outbox", "retention", "inspector", "lifecycle", "concurrency")
 """What a check may need: a port of that name; `concurrency` is several open transactions at a time."""
 
 SECOND, MINUTE, HOUR, DAY = (
