@@ -25,6 +25,10 @@ class InstanceQuery:
         open: True for living ones, False for finished ones.
         outcomes: any of these.
         metadata: contained in the instance's metadata, as JSONB's `@>` means it.
+        definition_version: stamped with this one.
+        leased: True for those that a worker holds.
+        continuing: True for those whose automatic chain waits for a worker.
+        waiting: True for those with queued events that wait for another state.
         created: from (inclusive) and to (exclusive); either may be None. So are `updated` and `entered`.
     """
 
@@ -37,6 +41,10 @@ class InstanceQuery:
     updated: tuple[datetime | None, datetime | None] = (None, None)
     entered: tuple[datetime | None, datetime | None] = (None, None)
     oldest_first: bool = False
+    definition_version: int | None = None
+    leased: bool | None = None
+    continuing: bool | None = None
+    waiting: bool | None = None
 
 
 def cursor_after(instance: Instance) -> str:

@@ -177,6 +177,14 @@ class PgInstanceStore:
         if query.outcomes is not None:
             parts.append("i.outcome = ANY (%(outcomes)s::text[])")
             parameters["outcomes"] = text_array(query.outcomes)
+        if query.definition_version is not None:
+            parts.append("i.definition_version = %(definition_version)s")
+            parameters["definition_version"] = query.definition_version
+        for column, wanted in (("lease_token", query.leased), ("continuation", query.continuing)):
+            if wanted is not None:
+                parts.append(f"i.{column} IS {'NOT ' if wanted else ''}NULL")
+        if query.waiting is not None:
+            parts.append("i.waiting_events" if query.waiting else "NOT i.waiting_events")
         if query.metadata:
             # The second condition is that of the partial index; anything contained makes it true.
             parts.append("i.metadata @> %(metadata)s::jsonb AND i.metadata <> '{}'::jsonb")

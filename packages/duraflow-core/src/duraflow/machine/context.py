@@ -75,11 +75,9 @@ class WorkingContext:
         Raises:
             InvalidArgument: it cannot be stored.
         """
-        # As it is read back, so that the instance, its entry and the row are equal.
-        data: Any = self._codec.copy(dict(context), path="context")
         self.watch()
         self.data.clear()
-        self.data.update(data)
+        self.data.update(context)
         return self.written()
 
     def copy(self) -> dict[str, Any]:

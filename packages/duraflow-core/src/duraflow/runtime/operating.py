@@ -19,7 +19,8 @@ from duraflow.runtime.work import Work
 from duraflow.writes import Applied, SetDue, Writes
 
 
-def _signed(reason: str, by: str, engine: Engine) -> Mapping[str, Any]:
+def signed(reason: str, by: str, engine: Engine) -> Mapping[str, Any]:
+    """What history says of why and by whom; raises `InvalidArgument` if it is not text."""
     for name, value in (("reason", reason), ("by", by)):
         if not isinstance(value, str):
             raise InvalidArgument(name, f"{value!r} is not text")
@@ -39,7 +40,7 @@ async def _locked(engine: Engine, work: Work, target: Target) -> Loaded:
 async def cancel(engine: Engine, work: Work | None, target: Target, reason: str, by: str) -> FireResult:
     """End an instance: in the workflow's one state with outcome cancelled, else where it is."""
     engine.check_usable(work)
-    trigger = _signed(reason, by, engine)
+    trigger = signed(reason, by, engine)
 
     async def use_case(own: Work) -> FireResult:
         loaded = await _locked(engine, own, target)
@@ -72,7 +73,7 @@ async def force(
 ) -> FireResult:
     """Move an instance to any state, finished ones included; then automatic transitions follow as on any entry."""
     engine.check_usable(work)
-    trigger = _signed(reason, by, engine)
+    trigger = signed(reason, by, engine)
     if not reason:
         raise InvalidArgument("reason", "a forced move needs one: history shows it for ever")
     if context is not None:
