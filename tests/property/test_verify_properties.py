@@ -163,7 +163,7 @@ def test_a_counterexample_can_be_rehearsed_and_breaks_its_property(
 ) -> None:
     """It is a run that the machine goes, that breaks the property, and none of whose beginnings does."""
     state = st.sampled_from(sorted(workflow.resolved))
-    properties = [
+    properties: list[Any] = [
         never(data.draw(state), after=data.draw(st.one_of(st.none(), state))),
         always_reaches(data.draw(state)),
         always_reaches(),

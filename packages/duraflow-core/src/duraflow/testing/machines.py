@@ -98,7 +98,15 @@ def workflow_machine(
     context_strategy = _strategy(contexts)
     missing = _Missing.of(workflow, commands, guards, delays)
     reachable = build(workflow).states
-    harmless = (EventRefused, Rejected, CommandFailed, ChainTooDeep, Busy, CommandRaised, *tolerate)
+    harmless: tuple[type[Exception], ...] = (
+        EventRefused,
+        Rejected,
+        CommandFailed,
+        ChainTooDeep,
+        Busy,
+        CommandRaised,
+        *tolerate,
+    )
 
     class WorkflowMachine(RuleBasedStateMachine):
         """Plays with one workflow."""

@@ -138,7 +138,7 @@ def _longest(
         run.append(edge)
         weights.append(weights[-1] + weight(edge))
         passed.add(edge.target)
-        if weights[-1] > best and edge.target.rests:
+        if weights[-1] > best and edge.target.settled:
             best, best_run = weights[-1], tuple(run)
         work.append(iter(edges[edge.target]))
     return best, tuple(e.move for e in best_run), True

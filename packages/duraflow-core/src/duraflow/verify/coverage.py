@@ -27,7 +27,7 @@ class Path:
         guard: the guard, with its metadata if it has any; empty for the other kinds.
         answer: what the guard says; None for the other kinds.
         state: where it happens.
-        run: the run, up to where the instance rests again.
+        run: the run, up to where its last step is over.
     """
 
     kind: PathKind
@@ -159,9 +159,9 @@ def _to_rest(graph: Graph) -> dict[Place, tuple[int, Edge | None]]:
     """How each step ends soonest, as (how many moves, the next one)."""
     back: dict[Place, list[Edge]] = {}
     for edge in graph.edges:
-        if not edge.move.starts and edge.source is not None:
+        if edge.chains and edge.source is not None:
             back.setdefault(edge.target, []).append(edge)
-    found: dict[Place, tuple[int, Edge | None]] = {p: (0, None) for p in graph.onward if p.rests}
+    found: dict[Place, tuple[int, Edge | None]] = {p: (0, None) for p in graph.onward if p.settled}
     waiting = deque(found)
     while waiting:
         place = waiting.popleft()

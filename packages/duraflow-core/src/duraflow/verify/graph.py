@@ -104,11 +104,11 @@ def _all(places: Places, first: Place, max_edges: int) -> Mapping[Place, tuple[E
 
 
 def _endless(every: Mapping[Place, tuple[Edge, ...]]) -> frozenset[Place]:
-    """Places within a step that lead to no place where it ends: at rest, or before a hop that a worker makes."""
+    """Places within a step that lead to no place where it is over."""
     back: dict[Place, list[Place]] = {}
     ends: list[Place] = []
     for place, edges in every.items():
-        if place.rests or any(edge.move.external for edge in edges):
+        if place.settled:
             ends.append(place)
         for edge in edges:
             if edge.chains:

@@ -13,7 +13,7 @@ from duraflow.instance import HistoryEntry
 from duraflow.machine.chain import AUTO
 
 CREATED = "$created"
-MoveStatus = Literal["success", "failure", "rejected", "rests"]
+MoveStatus = Literal["success", "failure", "rejected", "rests", "waits"]
 CommandOutcome = Literal["success", "failure", "error"]
 
 
@@ -27,13 +27,14 @@ def _commands(value: Iterable[Iterable[str]]) -> tuple[tuple[str, CommandOutcome
 
 @attrs.frozen
 class Move:
-    """One thing that happens to an instance: what history would have an entry for, or that a chain comes to rest.
+    """One thing that happens to an instance: what history would have an entry for, or that a chain ends here.
 
     Attributes:
         event: the event; `$created`, or `$auto` for an automatic transition.
         from_state: None for the creation.
         status: `failure` when a command answers `Failure` and the error target is taken; `rejected` when guards say
-            no; `rests` when guards say no to every automatic transition, so that the chain ends here.
+            no; `rests` when guards say no to every automatic transition, so that the chain ends here; `waits` when a
+            worker makes the next hop.
         path: the transition in the definition; empty where none is taken.
         guards: what the guards asked for this move answer. The others may answer as they like.
         commands: each command that runs, in order, with what it answers.
@@ -63,7 +64,7 @@ class Move:
     @property
     def recorded(self) -> bool:
         """Whether history has an entry for it."""
-        return self.status != "rests"
+        return self.status not in {"rests", "waits"}
 
     @property
     def moves(self) -> bool:
@@ -86,8 +87,8 @@ _OUTCOMES: Mapping[CommandOutcome, str] = {
 
 
 def _what(move: Move) -> str:
-    if move.status == "rests":
-        return "(rests)"
+    if not move.recorded:
+        return f"({move.status})"
     return f"{move.event} (timer)" if move.timer else move.event
 
 
@@ -96,8 +97,8 @@ def _where(move: Move) -> str:
         return f"-> {move.to_state}"
     if move.status == "rejected":
         return f"{move.from_state}, rejected"
-    if move.status == "rests":
-        return move.from_state
+    if not move.recorded:
+        return move.from_state if move.status == "rests" else f"{move.from_state}, for a worker"
     if not move.entered:
         return f"{move.from_state}, stays"
     return f"{move.from_state} -> {move.to_state}"

@@ -32,16 +32,23 @@ class Place:
     Attributes:
         at: the automatic transition that is tried next; None at rest, where only an event or a timer leads on.
         known: what guards have answered in this step, as far as it can matter from here on.
+        waits: the step is over, and a worker makes the next hop, because it talks to the outside world.
     """
 
     state: str
     at: int | None = None
     known: Known = NOTHING
+    waits: bool = False
 
     @property
     def rests(self) -> bool:
-        """Whether the step is over."""
+        """Whether an event or a timer is what leads on."""
         return self.at is None
+
+    @property
+    def settled(self) -> bool:
+        """Whether a step is over here, so that what it did is kept."""
+        return self.at is None or self.waits
 
 
 @attrs.frozen
@@ -98,6 +105,8 @@ class Places:
         if place.at is None:
             if not state.final:
                 yield from self._answers(place, state)
+        elif place.waits:
+            yield from self._take(place, state.automatic[place.at], AUTO, {}, {}, at=place.at)
         else:
             yield from self._goes_on(place, place.at, state)
 
@@ -147,6 +156,10 @@ class Places:
             if taken is None:
                 move = Move(AUTO, place.state, place.state, "rests", guards=guards, entered=False)
                 yield Edge(place, move, Place(place.state))
+            elif automatic[taken].external:
+                path = automatic[taken].path
+                move = Move(AUTO, place.state, place.state, "waits", path=path, guards=guards, entered=False)
+                yield Edge(place, move, Place(place.state, at + taken, waits=True))
             else:
                 yield from self._take(place, automatic[taken], AUTO, known, guards, at=at + taken)
 

@@ -17,7 +17,7 @@ import attrs
 from duraflow.codec import Codec
 from duraflow.definition.resolve import Candidate
 from duraflow.definition.workflow import Workflow
-from duraflow.errors import CommandFailed, InvalidArgument
+from duraflow.errors import ChainTooDeep, CommandFailed, InvalidArgument
 from duraflow.handlers import Asked, DelayCall, GuardCheck, HandlerTable
 from duraflow.instance import Blocker, CommandResult, HistoryEntry, Instance
 from duraflow.machine.chain import AUTO, Machine, advance
@@ -70,10 +70,10 @@ def rehearse(workflow: Workflow, run: Sequence[Move]) -> Rehearsal:
 
 
 def _steps(run: Sequence[Move]) -> Iterator[list[Move]]:
-    """The moves of each step: what starts it, and the automatic ones after it."""
+    """The moves of each step: what starts it, and the automatic ones after it, up to where it is over."""
     step: list[Move] = []
     for move in run:
-        if move.starts and step:
+        if step and (move.starts or step[-1].status == "waits"):
             yield step
             step = []
         step.append(move)
@@ -93,35 +93,32 @@ class _Player:
 
     def play(self, moves: list[Move]) -> str:
         """One step; gives where the workflow went another way."""
-        taken = 0
-        while taken < len(moves):
-            script = moves[taken:]
-            self._now += timedelta(seconds=1)
-            before = len(self.entries)
-            cast = _Cast(script)
-            problem, waits_for_worker = self._step(script, cast)
-            recorded = self.entries[before:]
-            expected = [move for move in script if move.recorded][: len(recorded)]
-            for move, entry in zip(expected, recorded, strict=False):
-                if (entry.event, entry.to_state, entry.status) != (move.event, move.to_state, move.status):
-                    return (
-                        f"{move} was expected, but it is {entry.event} {entry.from_state} -> {entry.to_state} "
-                        f"({entry.status})"
-                    )
-                self.done.append(move)
-            taken += len(recorded)
-            if problem:
-                return problem
-            left = [move for move in moves[taken:] if move.recorded]
-            if not left:
-                self.done += [move for move in moves[taken:] if not move.recorded]
-                return ""
-            if not waits_for_worker:
-                return f"{left[0]} was expected, but the instance rests in {self.entries[-1].to_state!r}"
+        self._now += timedelta(seconds=1)
+        before = len(self.entries)
+        problem = self._step(moves)
+        recorded = self.entries[before:]
+        expected = [move for move in moves if move.recorded]
+        for move, entry in zip(expected, recorded, strict=False):
+            if (entry.event, entry.to_state, entry.status) != (move.event, move.to_state, move.status):
+                went = f"{entry.event} {entry.from_state} -> {entry.to_state} ({entry.status})"
+                return f"{move} was expected, but it is {went}"
+            self.done.append(move)
+        if problem:
+            return problem
+        if len(recorded) < len(expected):
+            here = self.entries[-1].to_state
+            return f"{expected[len(recorded)]} was expected, but the step is over in {here!r}"
+        if len(recorded) > len(expected):
+            return f"the automatic transitions go on to {recorded[-1].to_state!r}, where the run ends"
+        waits = self.instance is not None and self.instance.continuation is not None
+        if waits is not (moves[-1].status == "waits"):
+            return f"{moves[-1]} was expected to be the last of a step, but a worker makes {'a' if waits else 'no'} hop"
+        self.done += moves[len(expected) :]
         return ""
 
-    def _step(self, script: list[Move], cast: _Cast) -> tuple[str, bool]:
-        """Take a step; gives (what went wrong, whether it stopped for a worker)."""
+    def _step(self, script: list[Move]) -> str:
+        """Take a step; gives what went wrong."""
+        cast = _Cast(script)
         rules = Rules(
             HandlerTable(commands={}, guards=_Guards(cast), delays=_Delays()),
             Codec(),
@@ -134,15 +131,14 @@ class _Player:
             if machine is not None:
                 _drive(machine, cast)
         except CommandFailed as error:
-            return f"{move}: {error}", False
-        except _OffScript as error:
-            return str(error), False
+            return f"{move}: {error}"
+        except (ChainTooDeep, _OffScript) as error:
+            return str(error)
         if step is not None:
             writes = step.finish()
             self.instance = writes.after
             self.entries += writes.entries
-            return problem, step.continuing
-        return problem, False
+        return problem
 
     def _begin(self, rules: Rules, move: Move, cast: _Cast) -> tuple[Step | None, Machine | None, str]:
         def step_of(instance: Instance, *, new: bool = False) -> Step:
@@ -170,7 +166,12 @@ class _Player:
         if move.event == AUTO:
             # Where the chain stopped for a worker.
             continuation = self.instance.continuation
-            assert continuation is not None
+            if continuation is None:
+                return (
+                    None,
+                    None,
+                    f"{move} was expected, but no worker has anything to do in {step.state.name!r}",
+                )
             waiting = next(c for c in step.state.automatic if c.path == continuation.path)
             return step, _go_on(step, waiting, rules), ""
         candidates: tuple[Candidate, ...] = step.state.events.get(move.event, ())

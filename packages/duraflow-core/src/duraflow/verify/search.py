@@ -24,7 +24,7 @@ def shortest(
     note: Callable[[M, Move], M],
     avoid_rejections: bool = True,
 ) -> Run | None:
-    """The shortest run, by its history, that comes to rest where `goal` says so; None if there is none.
+    """The shortest run, by its history, whose last step is over where `goal` says so; None if there is none.
 
     Args:
         before: what is noted before the creation.
@@ -43,7 +43,7 @@ def shortest(
         if spent > cost[here]:
             continue
         place, noted = here
-        if place.rests and goal(place, noted):
+        if place.settled and goal(place, noted):
             return (graph.start.move, *_back(came, here))
         for edge in graph.onward[place]:
             if avoid_rejections and edge.move.status == "rejected":

@@ -23,9 +23,9 @@ def find_traps(graph: Graph) -> Iterator[Finding]:
     resolved = graph.workflow.resolved
     final = frozenset(name for name, state in resolved.items() if state.final)
     ending = leading_to(graph, final)
-    stuck = {place.state for place in graph.onward if place.rests and place not in ending}
+    stuck = {place.state for place in graph.onward if place.settled and place not in ending}
     for name in resolved:
-        if name in stuck and not resolved[name].events and resolved[name].automatic:
+        if name in stuck and name in graph.resting and not resolved[name].events and resolved[name].automatic:
             yield Finding(
                 f"states[{name}]",
                 "nothing_wakes",
