@@ -37,6 +37,7 @@ from duraflow.errors import (
     ImportRefused,
     InstanceNotFound,
     InvalidArgument,
+    LiveCheckFailed,
     LockTimeout,
     Misuse,
     NotSupported,
@@ -63,6 +64,7 @@ from duraflow.results import (
     FireResult,
     Firing,
     Health,
+    LiveProblem,
     NewInstance,
     Notice,
     Page,
@@ -71,6 +73,7 @@ from duraflow.results import (
     Success,
     SweepResult,
     Unfired,
+    VersionInfo,
 )
 from duraflow.retention import ImportResult, PruneResult, Skipped
 from duraflow.runtime.aio import (
@@ -84,6 +87,7 @@ from duraflow.runtime.blocking import BoundRuntime, Changes, Handle, LockedRunti
 from duraflow.runtime.commands import CommandContext
 from duraflow.runtime.options import StoreRetryPolicy, TimerRetryPolicy
 from duraflow.runtime.work import UnitResources
+from duraflow.upgrades import NotUpgraded, UpgradePlan, UpgradeReport, UpgradeRow
 
 __version__ = "0.1.0"
 
@@ -112,13 +116,12 @@ __all__ = [
     "DefinitionConflict",
     "DefinitionError",
     "DefinitionNotFound",
-    "DispatchResult",
     "DelayRef",
     "Diagnosis",
+    "DispatchResult",
     "DoctorReport",
     "DuraflowError",
     "EventRefused",
-    "IdempotencyConflict",
     "Explanation",
     "Failure",
     "FeedEntry",
@@ -130,12 +133,15 @@ __all__ = [
     "Handle",
     "Health",
     "HistoryEntry",
+    "IdempotencyConflict",
     "ImportRefused",
     "ImportResult",
     "Instance",
     "InstanceNotFound",
     "InvalidArgument",
     "Limits",
+    "LiveCheckFailed",
+    "LiveProblem",
     "LockTimeout",
     "LockedRuntime",
     "Message",
@@ -144,6 +150,7 @@ __all__ = [
     "Misuse",
     "NewInstance",
     "NotSupported",
+    "NotUpgraded",
     "Notice",
     "Page",
     "Parked",
@@ -166,6 +173,10 @@ __all__ = [
     "Transition",
     "Unfired",
     "UnitResources",
+    "UpgradePlan",
+    "UpgradeReport",
+    "UpgradeRow",
+    "VersionInfo",
     "Wildcard",
     "Workflow",
     "all_of",
