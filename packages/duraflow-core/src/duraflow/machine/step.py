@@ -357,6 +357,11 @@ class Step:
             self.snapshots.append((after, len(self._drafts) - 1))
 
     @property
+    def entries(self) -> tuple[HistoryEntry, ...]:
+        """What it records, as far as it is worked out."""
+        return tuple(HistoryEntry(**draft) for draft in self._drafts)
+
+    @property
     def continuing(self) -> bool:
         """Whether the chain stopped for a worker."""
         return self._continuation is not None
@@ -389,7 +394,6 @@ class Step:
         elif self._armed and self._drafts and self._drafts[-1]["kind"] == "moved":
             # An internal move may have changed what a rejected timer's guards say: those already due try at once.
             due = NudgeDue(self.now) if min(timer.due_at for timer in self._armed) <= self.now else None
-        entries = tuple(HistoryEntry(**draft) for draft in self._drafts)
         after = Instance(
             id=self.instance.id,
             namespace=self.instance.namespace,
@@ -412,4 +416,4 @@ class Step:
             waiting_events=self.instance.waiting_events,
             continuation=self._continuation,
         )
-        return Writes(before, after, entries, due, messages=tuple(self._messages))
+        return Writes(before, after, self.entries, due, messages=tuple(self._messages))

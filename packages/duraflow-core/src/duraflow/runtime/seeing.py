@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -38,7 +38,7 @@ async def read_entries(
 
 async def entries_until(
     engine: Engine, unit: UnitOfWork | None, current: Instance, after: int, moment: Moment
-) -> AsyncIterator[Sequence[HistoryEntry]]:
+) -> AsyncGenerator[Sequence[HistoryEntry], None]:
     """The entries after `after` up to a moment, page by page, as far as is needed.
 
     Args:

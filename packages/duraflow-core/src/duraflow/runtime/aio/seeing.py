@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
+from duraflow.definition.workflow import Workflow
 from duraflow.differences import InstanceDiff
+from duraflow.handlers import Handlers
 from duraflow.instance import Instance
 from duraflow.reasons import Why
-from duraflow.runtime import reasoning, seeing
+from duraflow.rerun import RerunReport
+from duraflow.runtime import asking, reasoning, rerunning, seeing
 from duraflow.runtime.aio.base import AsyncBase
 from duraflow.runtime.engine import Target
+
+Range = tuple[datetime | None, datetime | None]
+_ANY: Range = (None, None)
 
 
 class AsyncSeeing(AsyncBase):
@@ -51,3 +59,51 @@ class AsyncSeeing(AsyncBase):
         due work, and changes nothing. Guards are asked as by `explain` without payloads.
         """
         return await reasoning.why(self._engine, self._work, target)
+
+    async def replay(
+        self,
+        workflow: Workflow,
+        *,
+        instances: Iterable[Target] | None = None,
+        state: str | Iterable[str] | None = None,
+        open: bool | None = None,  # noqa: A002  # the plain word
+        outcome: str | Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        created: Range = _ANY,
+        updated: Range = _ANY,
+        entered: Range = _ANY,
+        oldest_first: bool = False,
+        limit: int | None = 1_000,
+        cursor: str | None = None,
+        keep: int = 1_000,
+        guards: Handlers = (),
+        delays: Handlers = (),
+        on_progress: Callable[[int], object] | None = None,
+    ) -> RerunReport:
+        """Run recorded histories against another definition, and tell where each would have gone differently.
+
+        Nothing is touched: no command runs, nothing is written. Guards and delays are run, with the recorded payload,
+        the metadata, the context as it would have been, and the recorded time as `now`. What commands answered and
+        wrote is taken from the record by their names; operators' moves are taken as recorded. Each history is followed
+        to the first entry that differs, or that the record cannot answer; that is told as *unknown*, never assumed.
+
+        Args:
+            workflow: the definition to try, whatever its version; its name says whose histories.
+            instances: which ones; else those that the filter finds, which is that of `list`.
+            limit: at most so many of those that the filter finds; None for all. `report.cursor` goes on from there.
+            keep: how many differences, and how many unknowns, are told in full (0 to 10,000); all are counted.
+            guards: guards that go before those of the runtime. So are `delays`.
+            on_progress: called with the number of instances done, after every hundred, and at the end.
+
+        Raises:
+            InstanceNotFound: one of `instances` is not there.
+            InvalidArgument: one of them is of another workflow; a filter makes no sense.
+        """
+        query = asking.query_of(
+            self._engine, workflow=workflow, state=state, open=open, outcome=outcome, metadata=metadata,
+            created=created, updated=updated, entered=entered, oldest_first=oldest_first,
+        )  # fmt: skip
+        return await rerunning.replay(
+            self._engine, self._work, workflow, query, instances, limit=limit, cursor=cursor, keep=keep,
+            guards=guards, delays=delays, on_progress=on_progress,
+        )  # fmt: skip

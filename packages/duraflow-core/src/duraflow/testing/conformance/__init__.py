@@ -23,6 +23,7 @@ _PARTS = (
     "writing",
     "due",
     "definitions",
+    "receipts",
     "races",
     "creating",
     "firing",
@@ -31,11 +32,13 @@ _PARTS = (
     "timers",
     "operating",
     "versions",
+    "upgrading",
     "scopes",
     "asking",
     "seeing",
     "observing",
     "feeding",
+    "retention",
     "doctoring",
 )
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
