@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -10,17 +11,30 @@ from typing import Any
 
 import click
 
-from duraflow_cli import __version__, db, dev, diagrams, instances, operating
+from duraflow_cli import (
+    __version__,
+    checking,
+    db,
+    dev,
+    diagrams,
+    feed,
+    looking,
+    moving,
+    operating,
+    retention,
+    versions,
+)
 from duraflow_cli.asked import Asked, everything
 from duraflow_cli.codes import MEANINGS, Code
 from duraflow_cli.failing import tell
 
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Look", (instances.list_, instances.count, instances.show, instances.history, instances.explain)),
-    ("Move", (instances.create, instances.fire)),
+    ("Look", (*looking.commands, *feed.commands)),
+    ("Move", moving.commands),
     ("Operate", operating.commands),
-    ("Definitions", (diagrams.diagram,)),
-    ("Database", (db.db, dev.dev)),
+    ("Workflows", (checking.check, diagrams.diagram, versions.versions)),
+    ("Keep", retention.commands),
+    ("Database", (checking.doctor, db.db, dev.dev)),
 )
 
 
@@ -73,6 +87,8 @@ for _, _commands in _SECTIONS:
 def run(arguments: Sequence[str] | None = None) -> Code:
     """Run one command; gives the exit code."""
     asked = Asked()
+    # what it says of definitions, `check` says
+    logging.getLogger("duraflow.definition").addHandler(logging.NullHandler())
     try:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):

@@ -17,7 +17,7 @@ from duraflow.errors import InvalidArgument
 F = TypeVar("F", bound=Callable[..., Any])
 
 APP_VARIABLE = "DURAFLOW_APP"
-_KEYS = ("app", "schema", "namespace")
+_KEYS = ("app", "namespace", "properties", "schema")
 
 
 @attrs.define
@@ -45,6 +45,7 @@ class Settings:
     Attributes:
         app: what was named as the application, None if nothing was; `app_from` says where.
         folder: the folder of the pyproject.toml that has `[tool.duraflow]`.
+        properties: where it says that the properties are which `check` holds workflows to.
         schema, namespace: checked.
         places: the options that say where the data are, as given.
     """
@@ -54,6 +55,7 @@ class Settings:
     app: str | None
     app_from: str
     folder: Path | None
+    properties: str | None
     schema: str
     namespace: str
 
@@ -101,6 +103,7 @@ def settings(asked: Asked) -> Settings:
         app=None if asked.no_app else app,
         app_from=source,
         folder=folder,
+        properties=table.get("properties"),
         schema=chosen_schema(asked.schema, variables, table.get("schema", "public")),
         namespace=chosen_namespace(asked.namespace, variables, table.get("namespace", "default")),
     )

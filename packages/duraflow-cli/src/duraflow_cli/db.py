@@ -16,7 +16,7 @@ from duraflow_cli.inputs import DurationText
 from duraflow_cli.output import Output, note, write
 
 
-@click.group()
+@click.group(short_help="Apply, copy, print or check the migrations.")
 @tables_only
 def db() -> None:
     """Apply, copy, print or check the migrations of Duraflow's tables."""

@@ -16,7 +16,7 @@ from duraflow_cli.output import Output, write
 _DIRECTIONS = ("TB", "BT", "LR", "RL")
 
 
-@click.command()
+@click.command(short_help="Draw a workflow.")
 @click.argument("workflow", required=False)
 @click.option("--version", type=click.IntRange(1), help="Which version (default: the newest).")
 @click.option(

@@ -22,6 +22,7 @@ import click
 from duraflow import (
     AsyncRuntime,
     DefinitionError,
+    Instance,
     InvalidArgument,
     Persistence,
     Runtime,
@@ -169,6 +170,25 @@ def _of_function(found: Settings, function: Callable[..., Any]) -> Application:
     return Application(make, is_asyncio, ready=not takes and not needed)
 
 
+def place_of(found: Settings, workflow: Workflow) -> str:
+    """Where another module can import a workflow of the application from, as MODULE:NAME.
+
+    Raises:
+        InvalidArgument: no name of the application's module stands for it.
+    """
+    module_name = str(found.app).partition(":")[0]
+    for name, value in vars(importlib.import_module(module_name)).items():
+        if value == workflow:
+            return f"{module_name}:{name}"
+        if isinstance(value, (list, tuple)) and workflow in value:
+            return f"{module_name}:{name}[{value.index(workflow)}]"
+    raise InvalidArgument(
+        found.app_from,
+        f"no name in {module_name!r} stands for workflow {workflow.name!r} version {workflow.version}, so no test can "
+        "import it; import it there",
+    )
+
+
 # --- from an application to a runtime ---------------------------------------------------------------------------
 
 
@@ -183,7 +203,9 @@ def opened(asked: Asked, *, needs_code: bool = False) -> Iterator[Runtime]:
     named = _required(found) if needs_code else application(found)
     if named is None:
         named = Application(
-            lambda persistence: Runtime(workflows=(), persistence=cast("Persistence", persistence))
+            lambda persistence: Runtime(
+                workflows=(), persistence=cast("Persistence", persistence), live_check="off"
+            )
         )
     if named.ready and found.places:
         raise InvalidArgument(
@@ -258,3 +280,12 @@ def _postgres(found: Settings, is_asyncio: bool) -> Persistence:
     return kind.from_dsn(
         found.conninfo, schema=found.schema, namespace=found.namespace, fallback_application_name="duraflow"
     )
+
+
+def governing(runtime: Runtime, instance: Instance) -> Workflow | None:
+    """The definition that an event of this instance will meet; None where the application does not have it."""
+    own = [workflow for workflow in runtime.workflows if workflow.name == instance.workflow]
+    newest = max(own, key=lambda workflow: workflow.version, default=None)
+    if newest is not None and newest.follows == "latest":
+        return newest
+    return next((workflow for workflow in own if workflow.version == instance.definition_version), None)

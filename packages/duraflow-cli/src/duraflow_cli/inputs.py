@@ -140,6 +140,27 @@ class MomentText(_Type):
         return found
 
 
+class SeqOrMoment(MomentText):
+    """The number of a history entry, or a time."""
+
+    name = "seq or time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.isdecimal():
+            return int(value)
+        return value if isinstance(value, int) else super().convert(value, param, ctx)
+
+
+class AgeText(MomentText):
+    """How long ago, told by the clock of the store, or a time."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = duration(value) if isinstance(value, str) else value
+        return found if isinstance(found, timedelta) else super().convert(value, param, ctx)
+
+
 def duration(text: str) -> timedelta | None:
     """A length of time from text; None if it is none.
 

@@ -11,11 +11,13 @@ from duraflow_cli.asked import Asked, everything
 from duraflow_cli.codes import Code
 from duraflow_cli.finding import opened
 from duraflow_cli.inputs import JsonText, Target, TargetText
-from duraflow_cli.instances import by_option, print_instance, print_result, target_argument
+from duraflow_cli.moving import by_option
 from duraflow_cli.output import Output, write
+from duraflow_cli.printing import print_instance, print_result
+from duraflow_cli.selecting import target_argument
 
 
-@click.command()
+@click.command(short_help="End an instance now, as cancelled.")
 @target_argument
 @click.option("--reason", default="", help="Why, for the history.")
 @by_option
@@ -31,7 +33,7 @@ def cancel(asked: Asked, target: Target, reason: str, by: str | None, yes: bool)
         return print_result(Output.of(asked, runtime.codec), result)
 
 
-@click.command()
+@click.command(short_help="Put an instance into any state.")
 @target_argument
 @click.option("--state", required=True, metavar="NAME", help="Where it goes.")
 @click.option("--reason", required=True, help="Why, for the history.")
@@ -54,7 +56,7 @@ def force(
         return print_result(Output.of(asked, runtime.codec), result)
 
 
-@click.command()
+@click.command(short_help="List timers that failed too often.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @everything
 @click.pass_obj
@@ -73,7 +75,7 @@ def parked(asked: Asked, limit: int) -> None:
     )
 
 
-@click.command()
+@click.command(short_help="Try timers again, parked ones too.")
 @click.argument("targets", nargs=-1, required=True, type=TargetText())
 @everything
 @click.pass_obj
@@ -89,7 +91,7 @@ def rearm(asked: Asked, targets: tuple[Target, ...]) -> None:
                 write(f"armed again: {instance.id}, in {out.text(instance.state)}")
 
 
-@click.command()
+@click.command(short_help="Take out an instance with its history.")
 @target_argument
 @click.option("--even-open", is_flag=True, help="Also when it is not finished.")
 @yes_option

@@ -20,7 +20,18 @@ from duraflow.definition.serial import duration_text
 
 # Attributes that hold data of the user's, whichever class they are of.
 _USERS = frozenset(
-    {"context", "metadata", "payload", "trigger", "data", "parameters", "set", "before", "after", "value"}
+    {
+        "context",
+        "metadata",
+        "payload",
+        "trigger",
+        "data",
+        "parameters",
+        "set",
+        "context_set",
+        "context_changed",
+        "context_unset",
+    }
 )
 _PLAIN = (str, int, float, bool, type(None))
 
