@@ -6,6 +6,12 @@ from duraflow_pg.due import PgDueStore
 from duraflow_pg.history import PgHistoryStore
 from duraflow_pg.instances import PgInstanceStore
 from duraflow_pg.persistence import AsyncPgPersistence, PgPersistence
+from duraflow_pg.positions import (
+    positions_problem,
+    positions_problem_async,
+    reset_positions,
+    reset_positions_async,
+)
 from duraflow_pg.schema import (
     CopyReport,
     FilesDiffer,
@@ -42,4 +48,8 @@ __all__ = [
     "migrate",
     "migrate_async",
     "migrations_path",
+    "positions_problem",
+    "positions_problem_async",
+    "reset_positions",
+    "reset_positions_async",
 ]
