@@ -25,6 +25,7 @@ from duraflow.errors import (
     DefinitionNotFound,
     DuraflowError,
     EventRefused,
+    ImportRefused,
     InstanceNotFound,
     InvalidArgument,
     LiveCheckFailed,
@@ -48,6 +49,10 @@ RESULT = FireResult(
 TABLE: list[tuple[DuraflowError, list[str]]] = [
     (InvalidArgument("limit", "0 is too small"), ["limit", "0 is too small"]),
     (Misuse("the runtime is not started", "call `start()`"), ["not started", "call `start()`"]),
+    (
+        ImportRefused(7, "it is no JSON", 3),
+        ["line 7", "it is no JSON", "which stay: 3", "on_conflict='skip'"],
+    ),
     (NotSupported("timers", "the port due"), ["timers", "needs the port due"]),
     (
         DefinitionError(

@@ -38,7 +38,7 @@ TWINS = {
     "__next__": "__anext__",
 }
 SCOPES = {"transaction", "using", "locked"}
-PLAIN = {"__init__", "__aiter__", "handle", "resource", "connection", "changes"}
+PLAIN = {"__init__", "__aiter__", "handle", "resource", "connection", "changes", "export"}
 
 
 def _twin(cls: type, name: str) -> str:

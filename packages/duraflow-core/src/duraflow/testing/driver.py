@@ -29,7 +29,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 from duraflow.ports import Waits
 from duraflow.runtime.aio import AsyncBoundRuntime, AsyncRuntime
-from duraflow.runtime.blocking import BoundRuntime, Changes, Handle, Runtime
+from duraflow.runtime.blocking import BoundRuntime, Handle, Runtime
 from duraflow.runtime.drive import drive
 from duraflow.runtime.waits import AsyncioWaits, BlockingWaits
 
@@ -148,7 +148,7 @@ class _Awaitable:
             return value
         if name in {"transaction", "using", "locked"}:
             return lambda *arguments, **options: _entered(value(*arguments, **options))
-        if name == "changes":
+        if name in {"changes", "export"}:
             return lambda *arguments, **options: _AwaitableChanges(value(*arguments, **options))
         if name == "handle":
             return lambda *arguments, **options: _Awaitable(value(*arguments, **options))
@@ -169,7 +169,7 @@ class _Awaitable:
 class _AwaitableChanges:
     """A blocking iterator with the calls of the asyncio one."""
 
-    def __init__(self, inner: Changes) -> None:
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
 
     def __aiter__(self) -> Any:
