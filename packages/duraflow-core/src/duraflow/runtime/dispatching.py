@@ -91,7 +91,8 @@ class _Pass:
 
     Attributes:
         reached: all up to there is dealt with, though not yet recorded.
-        held: instances that were held back in this pass, or tried again.
+        held: instances that were held back in this pass.
+        tried: instances whose turn to be tried again it has been.
     """
 
     engine: Engine
@@ -101,7 +102,8 @@ class _Pass:
     reached: OutboxPosition
     saved_at: float
     tally: Counter[str] = attrs.field(factory=Counter)
-    held: dict[UUID, None] = attrs.field(factory=dict)
+    held: set[UUID] = attrs.field(factory=set)
+    tried: dict[UUID, None] = attrs.field(factory=dict)
     _unsaved: int = 0
 
     # --- what was held back -------------------------------------------------------------------------------------
@@ -112,7 +114,7 @@ class _Pass:
             back = await self.engine.retrying(partial(self._due, left))
             if back is None:
                 break
-            self.held[back.instance_id] = None
+            self.tried[back.instance_id] = None
             await self._redeliver(back)
 
     async def _due(self, left: int) -> HeldBack | None:
@@ -122,7 +124,7 @@ class _Pass:
             topics=self.handler.topics,
             clock=self.engine.now(),
             limit=min(left, BATCH),
-            exclude=tuple(self.held),
+            exclude=tuple(self.tried),
         )
 
     async def _redeliver(self, back: HeldBack) -> None:
@@ -197,7 +199,7 @@ class _Pass:
             self.tally["delivered"] += 1
             self._unsaved += 1
             return True
-        self.held[message.instance_id] = None
+        self.held.add(message.instance_id)
         hold = self._hold(message, attempts, error, was)
         self.tally["parked" if hold.wait is None else "failed"] += 1
         await self.save(hold)

@@ -38,6 +38,7 @@ _PARTS = (
     "seeing",
     "observing",
     "feeding",
+    "dispatching",
     "retention",
     "doctoring",
 )
