@@ -210,8 +210,12 @@ PAID_IN_FULL = invariant(paid_in_full, payloads={"pay": [Payment(50), Payment(70
 
 @pytest.mark.parametrize(
     ("prop", "place"),
-    [(never("odd"), None), (PAID_IN_FULL, "made_up.module:PROPERTY")],
-    ids=["never", "invariant"],
+    [
+        (never("odd"), None),
+        (never("odd"), "made_up.module:PROPERTY"),
+        (PAID_IN_FULL, "made_up.module:PROPERTY"),
+    ],
+    ids=["never", "never, imported", "invariant"],
 )
 def test_a_counterexample_is_a_test_that_fails_until_it_is_mended(
     prop: Any, place: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -246,5 +250,5 @@ def test_the_places_of_a_test_are_checked() -> None:
     (found,) = explore(ORDER, properties=[PAID_IN_FULL]).broken
     with pytest.raises(InvalidArgument, match="is no place such as"):
         found.to_test("made_up.py", "a:b")
-    with pytest.raises(InvalidArgument, match="it has the examples"):
+    with pytest.raises(InvalidArgument, match="the test needs it as it is"):
         found.to_test("made_up:flow")

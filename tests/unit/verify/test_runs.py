@@ -350,7 +350,7 @@ def test_a_property_is_held_against_a_run() -> None:
     """It fails as long as the workflow goes that way, and is well once it does not."""
     prop = never("new", after="lost")
     (found,) = explore(ORDER, properties=[prop]).broken
-    with pytest.raises(AssertionError, match=r"never\('new', after='lost'\) is broken:\n  1  \$created"):
+    with pytest.raises(AssertionError, match=r"never\(\"new\", after=\"lost\"\) is broken:\n  1  \$created"):
         assert_holds(ORDER, prop, found.run)
     mended = attrs.evolve(ORDER, states=[*ORDER.states[:3], State("lost", outcome="failed")])
     assert_holds(mended, prop, found.run)

@@ -18,9 +18,9 @@ test needs. Data is left out, but for invariants, which are tried with examples.
 >>> report.findings
 ()
 >>> [(str(checked.prop), checked.holds) for checked in report.checked]
-[("never('open', after='locked')", True), ("at_most(1, 'close')", False)]
+[('never("open", after="locked")', True), ('at_most(1, "close")', False)]
 >>> print(report.broken[0])
-at_most(1, 'close') is broken:
+at_most(1, "close") is broken:
   1  $created  -> open
   2  close     open -> closed
   3  open      closed -> open

@@ -10,6 +10,7 @@ from duraflow.definition.resolve import Candidate, ResolvedState, Timer
 from duraflow.verify.answers import choices, holds
 from duraflow.verify.graph import Graph
 from duraflow.verify.moves import Move
+from duraflow.verify.words import span
 
 
 def find_unreachable(graph: Graph) -> Iterator[Finding]:
@@ -71,12 +72,13 @@ def find_dead_timers(graph: Graph) -> Iterator[Finding]:
                     "warning",
                     name,
                 )
-            elif (earlier := _forestalls(state, timer)) is not None:
+            elif (found := _forestalls(state, timer)) is not None:
+                earlier, sooner, later = found
                 yield Finding(
                     path,
                     "dead_timer",
-                    f"the timer {event!r} ({timer.after}) of state {name!r} can never fire by itself: the timer "
-                    f"{earlier.event!r} ({earlier.after}) always leaves the state before; change one of them",
+                    f"the timer {event!r} ({span(later)}) of state {name!r} can never fire by itself: the timer "
+                    f"{earlier!r} ({span(sooner)}) always leaves the state before; change one of them",
                     "warning",
                     name,
                 )
@@ -128,13 +130,13 @@ def _why(graph: Graph, candidate: Candidate) -> str:
     return "what guards have answered on the way here excludes it; correct the guards"
 
 
-def _forestalls(state: ResolvedState, timer: Timer) -> Timer | None:
-    """A timer that is always due before this one, and always leaves: without a guard's no, and without commands."""
+def _forestalls(state: ResolvedState, timer: Timer) -> tuple[str, timedelta, timedelta] | None:
+    """(event, time, time of this one) of a timer that is always due before this one, and always leaves."""
     if not isinstance(timer.after, timedelta):
         return None
     for other in state.timers.values():
         if isinstance(other.after, timedelta) and other.after < timer.after and leaves_for_sure(other):
-            return other
+            return other.event, other.after, timer.after
     return None
 
 

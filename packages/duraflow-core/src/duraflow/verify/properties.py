@@ -20,6 +20,7 @@ from duraflow.verify.graph import Graph, build
 from duraflow.verify.moves import Move, Run
 from duraflow.verify.search import nothing, shortest
 from duraflow.verify.traps import leading_to
+from duraflow.verify.words import quoted
 
 
 @runtime_checkable
@@ -47,9 +48,8 @@ class Never:
     after: str | None = None
 
     def __str__(self) -> str:
-        return (
-            f"never({self.state!r})" if self.after is None else f"never({self.state!r}, after={self.after!r})"
-        )
+        after = "" if self.after is None else f", after={quoted(self.after)}"
+        return f"never({quoted(self.state)}{after})"
 
     def counterexample(self, graph: Graph, /) -> Run | None:
         bad, trigger = self._states(graph.workflow)
@@ -94,9 +94,9 @@ class AtMost:
 
     def __str__(self) -> str:
         if self.event is not None:
-            return f"at_most({self.n}, {self.event!r})"
+            return f"at_most({self.n}, {quoted(self.event)})"
         what = "state" if self.state is not None else "command"
-        return f"at_most({self.n}, {what}={getattr(self, what)!r})"
+        return f"at_most({self.n}, {what}={quoted(getattr(self, what))})"
 
     def counterexample(self, graph: Graph, /) -> Run | None:
         self._check(graph.workflow)
@@ -135,7 +135,7 @@ class AlwaysReaches:
     finals: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"always_reaches({', '.join(map(repr, self.finals))})"
+        return f"always_reaches({', '.join(map(quoted, self.finals))})"
 
     def counterexample(self, graph: Graph, /) -> Run | None:
         leading = leading_to(graph, self._states(graph.workflow))
@@ -146,7 +146,7 @@ class AlwaysReaches:
         if not run or run[-1].to_state in goals:
             return False
         leading = leading_to(build(workflow), goals)
-        return not any(place.rests and place.state == run[-1].to_state for place in leading)
+        return not any(place.settled and place.state == run[-1].to_state for place in leading)
 
     def _states(self, workflow: Workflow) -> frozenset[str]:
         if not self.finals:
@@ -158,7 +158,7 @@ def never(state: str, *, after: str | None = None) -> Never:
     """This state (or any of this group) is never entered; with `after`, never once that state was entered.
 
     >>> str(never("sent", after="paid"))
-    "never('sent', after='paid')"
+    'never("sent", after="paid")'
     """
     return Never(_text("state", state), None if after is None else _text("after", after))
 

@@ -44,14 +44,15 @@ class Counterexample:
 
         Args:
             workflow: where the definition is: `module:name`, or `module:runtime.workflows[0]`.
-            prop: where the property is, in the same way; only an invariant needs it, for its function and examples.
+            prop: where the property is, in the same way; `never`, `always_reaches` and
+                `at_most` do not need it, an invariant does, for its function and examples.
 
         Raises:
-            InvalidArgument: it is no such place, or that of an invariant is missing.
+            InvalidArgument: it is no such place, or that of the property is needed.
         """
-        from duraflow.verify.testcase import test_module
+        from duraflow.verify.testcase import module_of
 
-        return test_module(self, workflow, prop)
+        return module_of(self, workflow, prop)
 
 
 @attrs.frozen

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.verify.moves import Move, print_run
-from duraflow.verify.properties import Property
+from duraflow.verify.properties import AlwaysReaches, AtMost, Never, Property
 from duraflow.verify.rehearsal import rehearse
 from duraflow.verify.report import Counterexample
+from duraflow.verify.words import source
 
 _PLACE = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<root>[A-Za-z_]\w*)(?P<rest>(?:\.\w+|\[[^\]]+\])*)")
 
@@ -27,45 +28,50 @@ def assert_holds(workflow: Workflow, prop: Property, run: Sequence[Move]) -> Non
         raise AssertionError(f"{prop} is broken:\n{print_run(rehearsal.run, indent='  ')}")
 
 
-def test_module(found: Counterexample, workflow: str, prop: str | None) -> str:
+def module_of(found: Counterexample, workflow: str, prop: str | None) -> str:
     """See `Counterexample.to_test`."""
     definition = _Place.of("workflow", workflow)
-    name = re.sub(r"\W+", "_", str(found.prop)).strip("_").lower()
+    name = re.sub(r"\W+", "_", str(found.prop)).strip("_").lower()[:80]
+    title = str(found.prop).replace("\\", "\\\\")
     shown = print_run(found.run, indent="    ").replace("\\", "\\\\").replace('"""', "'''")
     head = (
-        f'"""{found.prop} is broken by this run, which duraflow.verify found:\n\n{shown}\n\n'
+        f'"""{title} is broken by this run, which duraflow.verify found:\n\n{shown}\n\n'
         'The test fails as long as the workflow goes this way.\n"""\n\n'
     )
-    if found.broken is not None:
-        if prop is None:
-            raise InvalidArgument("prop", f"say where {found.prop} is, as `module:name`: it has the examples")
-        place = _Place.of("prop", prop)
-        actions = "".join(f"        ({a.event!r}, {a.example}),\n" for a in found.broken.actions)
+    known = isinstance(found.prop, (Never, AtMost, AlwaysReaches))
+    if prop is None and not known:
+        raise InvalidArgument(
+            "prop", f"say where {found.prop} is, as `module:name`: the test needs it as it is"
+        )
+    place = None if prop is None else _Place.of("prop", prop)
+    if found.broken is not None and place is not None:
+        actions = "".join(f"        ({source(a.event)}, {a.example}),\n" for a in found.broken.actions)
         return (
             f"{head}{_imports(definition, place)}\n\n"
             f"def test_{name}() -> None:\n"
-            f"    # what is done, and the how manieth of the examples is used for it\n"
+            f"    # what is done, and which of the examples is used for it, from 0\n"
             f"    actions = [\n{actions}    ]\n"
             f"    {place.expression}.replay({definition.expression}, actions)\n"
         )
-    kind = str(found.prop).partition("(")[0]
+    kind = "" if place is not None else f", {str(found.prop).partition('(')[0]}"
+    imports = _imports(definition) if place is None else _imports(definition, place)
     moves = "".join(f"    {_source(move)},\n" for move in found.run)
     return (
-        f"{head}from duraflow.verify import Move, assert_holds, {kind}\n{_imports(definition)}\n"
+        f"{head}from duraflow.verify import Move, assert_holds{kind}\n\n{imports}\n"
         f"RUN = [\n{moves}]\n\n\n"
         f"def test_{name}() -> None:\n"
-        f"    assert_holds({definition.expression}, {found.prop}, RUN)\n"
+        f"    assert_holds({definition.expression}, {found.prop if place is None else place.expression}, RUN)\n"
     )
 
 
 def _source(move: Move) -> str:
-    parts = [repr(move.event), repr(move.from_state), repr(move.to_state)]
+    parts = [source(move.event), source(move.from_state), source(move.to_state)]
     if move.status != "success":
-        parts.append(repr(move.status))
+        parts.append(source(move.status))
     if move.guards:
-        parts.append(f"guards={dict(move.guards)!r}")
+        parts.append(f"guards={source(move.guards)}")
     if move.commands:
-        parts.append(f"commands={list(move.commands)!r}")
+        parts.append(f"commands={source([*move.commands])}")
     parts += [f"{flag}=True" for flag in ("timer", "external") if getattr(move, flag)]
     if not move.entered:
         parts.append("entered=False")

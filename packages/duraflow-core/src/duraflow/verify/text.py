@@ -10,6 +10,7 @@ from typing import Any
 from duraflow.verify.bounds import Bound, Bounds
 from duraflow.verify.moves import Run, print_run
 from duraflow.verify.report import Checked, Counterexample, Report
+from duraflow.verify.words import span
 
 _WIDTH = 118
 
@@ -61,7 +62,7 @@ def _checked(checked: Checked) -> Iterator[str]:
 
 
 def _said(found: Counterexample) -> str:
-    return f": {found.broken.message}" if found.broken is not None else ""
+    return f" ({found.broken.message})" if found.broken is not None else ""
 
 
 def _body(found: Counterexample, indent: str) -> str:
@@ -111,9 +112,7 @@ def _and(words: list[str]) -> str:
 
 
 def _plain(value: Any) -> str:
-    if not isinstance(value, timedelta):
-        return str(value)
-    return str(value) if value else "none"
+    return span(value) if isinstance(value, timedelta) else str(value)
 
 
 def _wrapped(text: str, indent: str, more: str) -> str:

@@ -15,7 +15,7 @@ def leading_to(graph: Graph, states: frozenset[str]) -> set[Place]:
     for place, edges in graph.onward.items():
         for edge in edges:
             back.setdefault(edge.target, []).append(place)
-    return closure([place for place in graph.onward if place.rests and place.state in states], back)
+    return closure([place for place in graph.onward if place.settled and place.state in states], back)
 
 
 def find_traps(graph: Graph) -> Iterator[Finding]:
