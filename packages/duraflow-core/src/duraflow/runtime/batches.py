@@ -103,6 +103,9 @@ async def _fire_together(
             if found is None:
                 raise engine.not_found(request.key)
             if request.keyed is not None and (done := receipts.get((found.instance.id, request.keyed.key))):
+                if done.last_seq > found.instance.version:
+                    alone.append((index, request))  # it was done after the instances were read
+                    continue
                 results[index] = await answer_to_event(
                     engine, None, request.keyed, request.event, request.given, found.instance, done
                 )

@@ -14,7 +14,7 @@ import attrs
 from duraflow.definition.checks.names import name_problem
 from duraflow.definition.values import EMPTY
 from duraflow.definition.workflow import Workflow
-from duraflow.errors import InvalidArgument, KeyTaken, Misuse
+from duraflow.errors import AlreadyExists, InvalidArgument, KeyTaken, Misuse
 from duraflow.instance import Instance
 from duraflow.machine.chain import advance
 from duraflow.machine.step import Step
@@ -162,17 +162,35 @@ async def create(engine: Engine, work: Work | None, new: NewInstance) -> Instanc
             if not isinstance(answer.error, KeyTaken):
                 raise answer.error
     use_case = partial(_create_in, engine, checked=checked)
-    return await _again_if_taken(engine, work, use_case, eager=not checked.quiet)
+    return await _again_if_taken(engine, work, use_case, (checked,), eager=not checked.quiet)
 
 
 async def _again_if_taken(
-    engine: Engine, work: Work | None, use_case: Callable[[Work], Coroutine[Any, Any, T]], *, eager: bool
+    engine: Engine,
+    work: Work | None,
+    use_case: Callable[[Work], Coroutine[Any, Any, T]],
+    checked: Sequence[Checked],
+    *,
+    eager: bool,
 ) -> T:
-    """Once more from the start when someone who did not wait has used a key meanwhile: then its receipt is there."""
-    try:
-        return await engine.in_work(work, use_case, eager=eager)
-    except KeyTaken:
-        return await engine.in_work(work, use_case, eager=eager)
+    """Again from the start when someone who did not wait has used a key meanwhile: then its receipt is there.
+
+    If that one has a ref too, then it is the ref that is met, so it is looked whether there are more receipts now.
+    """
+    pairs = [one.pair for one in checked if one.keyed is not None]
+    unit = work.unit if work is not None else None
+    known = 0
+    for _ in pairs:  # each can be taken once
+        try:
+            return await engine.in_work(work, use_case, eager=eager)
+        except KeyTaken:
+            continue
+        except AlreadyExists:
+            found = len(await engine.receipts.find_creations(unit, pairs))
+            if found == known:
+                raise
+            known = found
+    return await engine.in_work(work, use_case, eager=eager)
 
 
 async def _done_before(engine: Engine, work: Work | None, checked: Checked) -> Instance | None:
@@ -262,7 +280,8 @@ async def create_many(engine: Engine, work: Work | None, new: Sequence[NewInstan
     if not checked:
         return ()
     loud = not all(one.quiet for one in checked)
-    return await _again_if_taken(engine, work, partial(_create_all, engine, checked=checked), eager=loud)
+    use_case = partial(_create_all, engine, checked=checked)
+    return await _again_if_taken(engine, work, use_case, checked, eager=loud)
 
 
 def _refuse_twins(checked: Sequence[Checked]) -> None:

@@ -138,7 +138,7 @@ async def _done_before(
 ) -> FireResult | None:
     receipts = await engine.receipts.find(work.unit, [(current.id, keyed.key)])
     for receipt in receipts.values():
-        return await answer_to_event(engine, work.unit, keyed, request.event, request.given, current, receipt)
+        return await answer_to_event(engine, work, keyed, request.event, request.given, current, receipt)
     return None
 
 

@@ -12,19 +12,22 @@ from typing import Any
 import attrs
 
 from duraflow.codec import canonical_json
-from duraflow.errors import IdempotencyConflict, InvalidArgument
+from duraflow.definition.payloads import DescribedPayload, PayloadType
+from duraflow.definition.workflow import Workflow
+from duraflow.errors import DefinitionNotFound, IdempotencyConflict, InvalidArgument
 from duraflow.instance import Continuation, HistoryEntry, Instance
 from duraflow.ports import UnitOfWork
 from duraflow.results import FireResult
 from duraflow.runtime.engine import Engine
 from duraflow.runtime.keys import GIVEN, Keyed
 from duraflow.runtime.seeing import instance_as_of, read_entries
+from duraflow.runtime.work import Work
 from duraflow.writes import Receipt
 
 
 async def answer_to_event(
     engine: Engine,
-    unit: UnitOfWork | None,
+    work: Work | None,
     request: Keyed,
     event: str,
     payload: Any,
@@ -36,10 +39,12 @@ async def answer_to_event(
     Raises:
         IdempotencyConflict: it was another event, or another payload.
     """
+    unit = work.unit if work is not None else None
     entries = await _entries(engine, unit, receipt)
     first = entries[0]
     if not _is_own(request, receipt):
-        differs = tuple(_differences(engine, event, payload, current.workflow, first))
+        payload_type = await _payload_type_then(engine, work, current.workflow, first)
+        differs = tuple(_differences(engine, event, payload, payload_type, first))
     else:
         differs = _own_differs(request, receipt)
     if differs:
@@ -123,27 +128,62 @@ def _own_differs(request: Keyed, receipt: Receipt) -> tuple[str, ...]:
     return () if receipt.fingerprint.get(GIVEN) == mine else ("fingerprint",)
 
 
+async def _payload_type_then(
+    engine: Engine, work: Work | None, workflow: str, first: HistoryEntry
+) -> PayloadType | None:
+    """The type that the payload had when the event was fired first, whatever versions are in code now."""
+    try:
+        definition: Workflow | None = await engine.know_version(work, workflow, first.definition_version)
+    except DefinitionNotFound:
+        # Nobody can tell any more; the newest is as near as one gets.
+        definition = engine.definitions.newest.get(workflow)
+    return None if definition is None else definition.events.get(first.event)
+
+
 def _differences(
-    engine: Engine, event: str, payload: Any, workflow: str, first: HistoryEntry
+    engine: Engine, event: str, payload: Any, payload_type: PayloadType | None, first: HistoryEntry
 ) -> Iterator[str]:
     """What of the event is not as it was the first time, read as it was read then."""
     if event != first.event:
         yield f"event (it was {first.event!r})"
         return
-    known = engine.definitions
-    definition = known.by_version.get((workflow, first.definition_version)) or known.newest.get(workflow)
-    payload_type = None if definition is None else definition.events.get(event)
+    stored = first.payload
     if payload_type is not None:
+        if isinstance(payload_type, DescribedPayload) and not isinstance(payload, Mapping):
+            payload = _plain(engine, event, payload)
         try:
             payload = payload_type.dump(payload_type.load(payload))
         except InvalidArgument as error:
             yield f"payload ({error.reason})"
             return
-    mine, theirs = _texts(engine, payload), _texts(engine, first.payload)
+        if isinstance(payload_type, DescribedPayload):
+            # The class is not in code any more, and the defaults that it once filled in went with it.
+            stored = _as_far_as_given(stored, payload)
+    mine, theirs = _texts(engine, payload), _texts(engine, stored)
     if mine == theirs:
         return
     names = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
     yield from (f"payload.{name}" if name else "payload" for name in names)
+
+
+def _plain(engine: Engine, event: str, payload: Any) -> Any:
+    """An instance of a class as a mapping, by whichever version in code knows the class."""
+    for declared in engine.definitions.payload_types.get(event, ()):
+        if declared is not None:
+            try:
+                return declared.dump(declared.load(payload))
+            except InvalidArgument:
+                continue
+    return payload
+
+
+def _as_far_as_given(stored: Any, given: Any) -> Any:
+    """What is stored, without fields of which the caller said nothing."""
+    if isinstance(stored, Mapping) and isinstance(given, Mapping):
+        return {name: _as_far_as_given(part, given[name]) for name, part in stored.items() if name in given}
+    if isinstance(stored, list) and isinstance(given, (list, tuple)) and len(stored) == len(given):
+        return [_as_far_as_given(*pair) for pair in zip(stored, given, strict=True)]
+    return stored
 
 
 def _texts(engine: Engine, payload: Any) -> dict[str, str]:

@@ -61,14 +61,19 @@ async def a_receipt_comes_back_as_it_was(world: World) -> None:
             first_seq=2,
             last_seq=5,
             created_at=START + MINUTE / 7,
-            fingerprint={"given": "the caller's é\t\"own\" \\"},
+            fingerprint={"given": 'the caller\'s é\t"own" \\'},
             result={
                 "status": "continuing",
-                "continuation": {"payload": {"when": START, "deep": [1, None, {"a": True}]}, "id": UUID(int=3)},
+                "continuation": {
+                    "payload": {"when": START, "deep": [1, None, {"a": True}]},
+                    "id": UUID(int=3),
+                },
             },
             expires_at=START + DAY + MINUTE / 3,
         )
-        full = creation(one, "first", fingerprint={"context": "x" * 32, "ref": "A1"}, result={"status": "success"})
+        full = creation(
+            one, "first", fingerprint={"context": "x" * 32, "ref": "A1"}, result={"status": "success"}
+        )
         bare = receipt(one, "third", first_seq=2, last_seq=2, fingerprint=None, result={}, expires_at=None)
         await _add(ports, first, full, bare)
         found = await ports.receipts.find(None, [(one.id, "second"), (one.id, "none"), (one.id, "third")])
@@ -232,7 +237,9 @@ async def receipts_go_with_their_instance(world: World) -> None:
         await _add(ports, receipt(one), creation(one), receipt(two))
         await _forget(ports, one)
         assert await _all_of(ports, one) == []
-        assert await ports.receipts.find(None, [(one.id, "k"), (two.id, "k")]) == {(two.id, "k"): receipt(two)}
+        assert await ports.receipts.find(None, [(one.id, "k"), (two.id, "k")]) == {
+            (two.id, "k"): receipt(two)
+        }
         assert await ports.receipts.find_creations(None, [("port", "k")]) == {}
         await _add(ports, creation(two))
         await _create_again(ports, one)
