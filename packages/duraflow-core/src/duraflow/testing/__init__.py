@@ -1,7 +1,8 @@
 """What do tests of workflows, and of adapters, need? Time, ids, crashes, ledgers, and checks of what must always hold.
 
 Here is what needs nothing but Python. `duraflow.testing.conformance` (needs pytest) is the suite that every adapter
-must pass; `duraflow.testing.strategies` (needs hypothesis) makes workflows for property tests.
+must pass; `duraflow.testing.strategies` (needs hypothesis) makes workflows for property tests, and
+`duraflow.testing.machines` (likewise) plays any workflow and checks what must hold.
 
 >>> from datetime import timedelta
 >>> clock = ManualClock()
