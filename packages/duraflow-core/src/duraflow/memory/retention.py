@@ -51,7 +51,7 @@ class InMemoryRetention:
             )
             rows, reached = _next(found, _finished, after, limit)
             for row in rows:
-                if any(_pending(view, message) for message in view.messages(row["id"])):
+                if any(_pending(view, namespace, message) for message in view.messages(row["id"])):
                     waiting += 1
                 elif dry_run or self._take(transaction, view, row):
                     taken += 1
@@ -110,7 +110,7 @@ class InMemoryRetention:
                 message
                 for row in view.created(namespace, after=None, newest_first=False)
                 for message in view.messages(row["id"])
-                if not _pending(view, message) and _moved_at(view, message) < before
+                if not _pending(view, namespace, message) and _moved_at(view, message) < before
             )
             rows, reached = _next(found, _message, after, limit)
             for message in rows:
@@ -148,18 +148,26 @@ def _whole(view: View, namespace: str, row: Record) -> Whole:
         tuple(view.entries(row["id"], after=0, newest_first=False)),
         None if due is None else due.retries,
         tuple(receipts),
-        tuple({**message, "delivered": _delivered(view, message)} for message in messages),
+        tuple({**message, "delivered": _delivered(view, namespace, message)} for message in messages),
     )
 
 
-def _pending(view: View, message: Record) -> bool:
+def _pending(view: View, namespace: str, message: Record) -> bool:
     """Whether some handler has not had a message yet, or holds it back."""
+    place = feed_place(message)
+    for key, handler in view.tables.handlers.items():
+        if key[0] != namespace:
+            continue
+        held = view.tables.held.get(key, {}).get(message["instance_id"])
+        if handler.reached < place or (held is not None and (held.seq, held.ordinal) <= place[2:]):
+            return True
     return False
 
 
-def _delivered(view: View, message: Record) -> bool:
+def _delivered(view: View, namespace: str, message: Record) -> bool:
     """Whether there are handlers, and each of them has had it."""
-    return False
+    known = any(key[0] == namespace for key in view.tables.handlers)
+    return known and not _pending(view, namespace, message)
 
 
 def _moved_at(view: View, message: Record) -> datetime:

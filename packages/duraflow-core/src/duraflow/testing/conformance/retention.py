@@ -14,6 +14,7 @@ from duraflow.definition.values import State, Transition
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import ImportRefused, InstanceNotFound, InvalidArgument
 from duraflow.instance import Instance
+from duraflow.messages import Message, MessageHandler
 from duraflow.ports import Retention
 from duraflow.retention import ImportResult, PruneResult, Skipped
 from duraflow.runtime.aio import AsyncRuntime
@@ -618,3 +619,63 @@ async def whole_instances_are_read_at_one_moment(world: World) -> None:
         assert [(m["topic"], json.loads(m["payload"]), m["delivered"]) for m in full.messages] == [
             ("told", {"n": 1}, False)
         ]
+
+
+# --- messages and those who take them -----------------------------------------------------------------------
+
+
+@check("retention", "outbox", "due")
+async def what_a_handler_still_waits_for_stays(world: World) -> None:
+    """A message that it has not had, or did not take, keeps itself and its instance; others go."""
+    broken = True
+
+    def take(message: Message) -> None:
+        if broken and message.ref == "stuck":
+            raise ValueError("not now")
+
+    handlers = [MessageHandler("mail", take)]
+    async with world.runtime(JOB, message_handlers=handlers, **HANDLERS) as runtime:
+        old: dict[str, Any] = {"older_than": HOUR, "messages_older_than": HOUR}
+        stuck = await runtime.create("job", ref="stuck")
+        await runtime.fire(stuck.id, "finish")
+        await _ended(runtime)
+        assert (await runtime.dispatch()).delivered == 1
+        new = await _ended(runtime)
+        world.clock.advance(2 * HOUR)
+        dry = await runtime.prune(**old, dry_run=True)
+        assert dry == PruneResult(instances=1, entries=2, messages=1, waiting=2, dry_run=True)
+        assert await runtime.prune(**old) == PruneResult(instances=1, entries=2, waiting=2)
+        assert await _ids(runtime) == {stuck.id, new.id}
+        broken = False
+        assert (await runtime.dispatch()).delivered == 2
+        alive = await runtime.create("job")
+        assert await runtime.prune(older_than=DAY, messages_older_than=HOUR) == PruneResult(messages=2)
+        assert await runtime.prune(**old) == PruneResult(instances=2, entries=4)
+        assert await _ids(runtime) == {alive.id}
+
+
+@check("retention", "outbox", "due")
+async def delivered_messages_need_not_come_along(world: World) -> None:
+    """Unless they are asked for. What was not delivered is delivered where it goes, under the same id."""
+    told: list[Message] = []
+    handlers = [MessageHandler("mail", told.append)]
+    async with world.runtime(JOB, message_handlers=handlers, **HANDLERS) as runtime:
+        first = await _ended(runtime)
+        await runtime.dispatch()
+        second = await _ended(runtime)
+        lines = await _lines(runtime, [first.id, second.id])
+        messages = [json.loads(line)["messages"] for line in lines[2:4]]
+        assert [[one["delivered"] for one in each] for each in messages] == [[True], [False]]
+        choices: list[tuple[dict[str, Any], list[UUID]]] = [
+            ({}, [second.id]),
+            ({"messages": "all"}, [first.id, second.id]),
+        ]
+        for options, expected in choices:
+            for instance in (first, second):
+                await runtime.delete(instance.id)
+            told.clear()
+            await runtime.import_(lines, **options)
+            await runtime.dispatch()
+            assert sorted(message.instance_id for message in told) == sorted(expected)
+            ids = {message["id"] for each in messages for message in each}
+            assert {str(message.id) for message in told} <= ids
