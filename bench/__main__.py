@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bench.figures import Figure, print_table, write_json
 from bench.memory import footprint, steps
-from bench.pg import batches, costs, growth, moves
+from bench.pg import batches, costs, growth, moves, upkeep
 from bench.pg.stage import Stage
 from bench.rounds import FULL, QUICK, TINY, Effort
 
@@ -33,6 +33,7 @@ POSTGRESQL: Mapping[str, tuple[str, Callable[[Stage, Effort], Iterator[Figure]]]
     "asyncio": ("PostgreSQL, asyncio: one move", moves.asyncio_figures),
     "batches": ("PostgreSQL: batches", batches.figures),
     "costs": ("PostgreSQL: trips, commits and log of one operation", costs.figures),
+    "upkeep": ("PostgreSQL: keys, versions, feed, upgrades, doctor, prune", upkeep.figures),
     "growth": ("PostgreSQL: one move among more and more instances", growth.figures),
 }
 

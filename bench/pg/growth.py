@@ -34,7 +34,8 @@ _FILL: tuple[LiteralString, ...] = (
         definition_version, attempt_id, change, metadata)
     SELECT id, 1, namespace, 'created', '$created', state, 'success', true, created_at, 1, gen_random_uuid(),
         jsonb_build_object('set', context), metadata
-    FROM {instances}
+    FROM {instances} i
+    WHERE NOT EXISTS (SELECT FROM {history} h WHERE h.instance_id = i.id)
     """,
 )
 
@@ -63,12 +64,18 @@ def figures(stage: Stage, effort: Effort) -> Iterator[Figure]:
             yield Figure.of_sizes(name, written, counts[0], "bytes")
 
 
-def _filled(stage: Stage, schema: str, size: int) -> list[UUID]:
-    """Fill the tables; some of the ids, in random order."""
+def fill(stage: Stage, schema: str, size: int) -> None:
+    """Add so many open tickets, each with its first history entry."""
     names = {name: sql.Identifier(schema, f"workflow_{name}") for name in ("instances", "history")}
     parameters = {"count": size, "context": Jsonb(dict(CONTEXT)), "metadata": Jsonb(dict(METADATA))}
     for statement in _FILL:
         stage.control.execute(sql.SQL(statement).format(**names), parameters)
     stage.settle(schema)
+
+
+def _filled(stage: Stage, schema: str, size: int) -> list[UUID]:
+    """Fill the tables; some of the ids, in random order."""
+    fill(stage, schema, size)
+    names = {"instances": sql.Identifier(schema, "workflow_instances")}
     rows = stage.control.execute(sql.SQL("SELECT id FROM {instances} ORDER BY id").format(**names)).fetchall()
     return random.Random(7).sample([row[0] for row in rows], min(size, FIRED_AT))
