@@ -17,7 +17,7 @@ import attrs
 from duraflow.ports import Persistence, UnitOfWork
 
 Side = Literal["before", "after"]
-PORTS = ("instances", "history", "writer", "due", "definitions", "outbox", "feed", "retention")
+PORTS = ("instances", "history", "writer", "due", "definitions", "receipts", "outbox", "feed", "retention")
 """The ports that are wrapped as they are; `transactions` is wrapped with its units. Opening and closing never crash."""
 
 
