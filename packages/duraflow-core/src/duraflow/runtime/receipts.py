@@ -82,7 +82,7 @@ async def answer_to_creation(
         raise engine.not_found(receipt.instance_id)
     if not _is_own(request, receipt):
         stored = receipt.fingerprint or {}
-        differs = tuple(name for name in {**parts, **stored} if stored.get(name) != parts.get(name))
+        differs = tuple(sorted(name for name in {**parts, **stored} if stored.get(name) != parts.get(name)))
     else:
         differs = _own_differs(request, receipt)
     if differs:
@@ -159,11 +159,19 @@ def _differences(
         if isinstance(payload_type, DescribedPayload):
             # The class is not in code any more, and the defaults that it once filled in went with it.
             stored = _as_far_as_given(stored, payload)
-    mine, theirs = _texts(engine, payload), _texts(engine, stored)
-    if mine == theirs:
+    if not (isinstance(payload, Mapping) and isinstance(stored, Mapping)):
+        if _text_of(engine, payload) != _text_of(engine, stored):
+            yield "payload"
         return
-    names = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
-    yield from (f"payload.{name}" if name else "payload" for name in names)
+    for name in sorted(payload.keys() | stored.keys()):
+        both = name in payload and name in stored
+        if not both or _text_of(engine, payload[name]) != _text_of(engine, stored[name]):
+            yield f"payload.{name}"
+
+
+def _text_of(engine: Engine, value: Any) -> str:
+    """Equal for what is stored alike."""
+    return canonical_json(engine.codec.to_plain(value, path="payload"))
 
 
 def _plain(engine: Engine, event: str, payload: Any) -> Any:
@@ -184,11 +192,3 @@ def _as_far_as_given(stored: Any, given: Any) -> Any:
     if isinstance(stored, list) and isinstance(given, (list, tuple)) and len(stored) == len(given):
         return [_as_far_as_given(*pair) for pair in zip(stored, given, strict=True)]
     return stored
-
-
-def _texts(engine: Engine, payload: Any) -> dict[str, str]:
-    """A payload by its fields, each as canonical text; what has no fields is one text."""
-    parts = payload if isinstance(payload, Mapping) and payload else {"": payload}
-    return {
-        name: canonical_json(engine.codec.to_plain(value, path="payload")) for name, value in parts.items()
-    }

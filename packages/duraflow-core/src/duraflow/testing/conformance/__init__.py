@@ -33,6 +33,8 @@ _PARTS = (
     "operating",
     "versions",
     "upgrading",
+    "keyed",
+    "keys",
     "scopes",
     "asking",
     "seeing",
