@@ -77,6 +77,11 @@ def history_breaches(
         yield Breach("history_gap", 1, "it has an entry of another instance")
         return
     stored = Folded.of(instance)
+    if folded.version != stored.version:
+        yield Breach(
+            "history_gap", 1, f"its version is {stored.version}, but history ends with {folded.version}"
+        )
+        return
     if folded != stored:
         yield Breach("row_unlike_history", 1, _difference(folded, stored))
     yield from _time_breaches(instance, entries)

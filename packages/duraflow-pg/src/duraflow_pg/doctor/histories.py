@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Final
 from uuid import UUID
+
+import attrs
 
 from duraflow.codec import Codec
 from duraflow.integrity import (
@@ -97,7 +100,7 @@ async def check_folding(ward: Ward, looked: Looked) -> None:
     count = ward.census.instances
     wanted = max(1, ward.examination.sample // 10)
     sample = ward.sample(count, wanted)
-    found: dict[str, list[str]] = {}
+    found = _Breaches(ward.examination.shown)
     seen = 0
     if sample.whole:
         after = UUID(int=0)
@@ -113,11 +116,26 @@ async def check_folding(ward: Ward, looked: Looked) -> None:
             await _fold(ward, rows[first : first + _PAGE], found)
         seen = len(rows)
     looked.sampled(sample, seen, count, "instances with all their entries")
-    for code, texts in found.items():
-        looked.found(code, texts)
+    for code, total in found.totals.items():
+        looked.found(code, found.texts[code], total=total)
 
 
-async def _fold(ward: Ward, rows: Sequence[Row], found: dict[str, list[str]]) -> None:
+@attrs.define
+class _Breaches:
+    """How many there are of each kind, and the first few of them: all may be very many."""
+
+    shown: int
+    totals: Counter[str] = attrs.field(factory=Counter)
+    texts: dict[str, list[str]] = attrs.field(factory=dict)
+
+    def add(self, instance_id: UUID, breach: Breach) -> None:
+        self.totals[breach.code] += 1
+        texts = self.texts.setdefault(breach.code, [])
+        if len(texts) < max(1, self.shown):
+            texts.append(f"{instance_id}: {breach.what}")
+
+
+async def _fold(ward: Ward, rows: Sequence[Row], found: _Breaches) -> None:
     """Judge a page of instances by their histories."""
     codec, version = ward.database.codec, INSTANCE_COLUMNS.index("version")
     entries = await ward.ask_compiled(
@@ -128,7 +146,7 @@ async def _fold(ward: Ward, rows: Sequence[Row], found: dict[str, list[str]]) ->
     histories = {one: list(group) for one, group in groupby(entries, key=lambda row: row[0])}
     for row in rows:
         for breach in _judge(row, histories.get(row[0], []), ward.census.versions, codec):
-            found.setdefault(breach.code, []).append(f"{row[0]}: {breach.what}")
+            found.add(row[0], breach)
 
 
 _ELSEWHERE: Final = frozenset({"nothing_wakes_it", "unknown_state"})

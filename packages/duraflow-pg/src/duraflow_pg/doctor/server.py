@@ -8,16 +8,19 @@ from typing import Final
 
 from duraflow_pg.doctor.running import Looked, Ward
 
-# Whoever has neither a transaction id nor a snapshot delays nobody. What this role may not see is all NULL.
+# Whoever has neither a transaction id nor a snapshot delays nobody. What this role may not see is NULL, the type of the
+# session too.
 _SESSIONS: Final = """
 SELECT a.pid, format('%%s@%%s', a.usename, a.datname), coalesce(a.application_name, ''),
        coalesce(a.state, '') LIKE 'idle in transaction%%',
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8,
        extract(epoch FROM clock_timestamp() - a.state_change)::float8,
        a.backend_xid IS NOT NULL, a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL,
-       a.state IS NULL
+       a.backend_type IS NULL
 FROM pg_stat_activity a
-WHERE a.backend_type = 'client backend' AND a.pid <> pg_backend_pid() AND (a.xact_start IS NOT NULL OR a.state IS NULL)
+WHERE a.pid <> pg_backend_pid() AND (
+    (a.backend_type = 'client backend' AND a.xact_start IS NOT NULL)
+    OR (a.backend_type IS NULL AND a.usename IS NOT NULL AND a.datname IS NOT NULL))
 ORDER BY a.xact_start, a.pid
 """
 

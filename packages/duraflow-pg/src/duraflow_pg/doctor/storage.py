@@ -7,10 +7,11 @@ from typing import Final
 from duraflow_pg.doctor.running import Looked, Ward
 from duraflow_pg.schema.check import EXPECTED_COLUMNS
 
+# Sizes are those of the last VACUUM or ANALYZE, as is the number of rows; to measure would wait for whoever has a lock.
 # A row is 24 bytes of header, 4 of pointer, and its columns as statistics know them (what is toasted counts as 18),
 # rounded up to 8. A page has 8168 bytes for rows.
 _TABLES: Final = """
-SELECT c.relname::text, pg_relation_size(c.oid), s.known AND c.reltuples >= 0,
+SELECT c.relname::text, c.relpages::bigint * 8192, s.known AND c.reltuples >= 0,
     (ceil(c.reltuples / greatest(1, floor(8168 * s.fill / 100 / (28 + ceil(s.width / 8) * 8)))) * 8192)::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
@@ -26,7 +27,7 @@ WHERE n.nspname = %(schema)s AND c.relname = ANY (%(tables)s::text[]) AND c.relk
 
 # An entry of a btree is 8 bytes of header, 4 of pointer, and its columns, rounded up to 8; pages are 90 percent full.
 _INDEXES: Final = """
-SELECT c.relname::text, pg_relation_size(c.oid), s.known AND c.reltuples >= 0,
+SELECT c.relname::text, c.relpages::bigint * 8192, s.known AND c.reltuples >= 0,
     (ceil(c.reltuples / greatest(1, floor(8152 * 0.9 / (12 + ceil(s.width / 8) * 8)))) * 8192)::bigint
 FROM pg_index x
 JOIN pg_class c ON c.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
