@@ -21,7 +21,9 @@ from duraflow_cli import (
     looking,
     moving,
     operating,
+    rerunning,
     retention,
+    upgrading,
     versions,
 )
 from duraflow_cli.asked import Asked, everything
@@ -32,7 +34,7 @@ _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Look", (*looking.commands, *feed.commands)),
     ("Move", moving.commands),
     ("Operate", operating.commands),
-    ("Workflows", (checking.check, diagrams.diagram, versions.versions)),
+    ("Workflows", (checking.check, diagrams.diagram, versions.versions, upgrading.upgrade, rerunning.replay)),
     ("Keep", retention.commands),
     ("Database", (checking.doctor, db.db, dev.dev)),
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import attrs
 import click
@@ -17,7 +15,7 @@ from duraflow.verify import Invariant, Property, Report, explore
 from duraflow_cli.asked import Asked, Settings, code_only, everything, importable, settings
 from duraflow_cli.codes import Code
 from duraflow_cli.failing import Refused
-from duraflow_cli.finding import at_rest, opened, place_of
+from duraflow_cli.finding import at_rest, imported, opened, place_of
 from duraflow_cli.inputs import DurationText
 from duraflow_cli.output import Output, note, visible, write
 
@@ -91,7 +89,8 @@ class _Held:
         """Import them."""
         if place is None:
             return cls("", False, {})
-        named = _imported(found, place)
+        importable(found)
+        named = imported(place, "--properties")
         if isinstance(named, Mapping):
             unknown = sorted(map(repr, named.keys() - set(workflows)))
             if unknown:
@@ -114,17 +113,6 @@ class _Held:
     def where(self, workflow: str, number: int) -> str:
         """Where one of them is, in Python."""
         return f"{self.place}[{workflow!r}][{number}]" if self.by_name else f"{self.place}[{number}]"
-
-
-def _imported(found: Settings, place: str) -> Any:
-    importable(found)
-    module, colon, name = place.partition(":")
-    if not module or not colon or not name.isidentifier():
-        raise InvalidArgument("--properties", f"{place!r} is not MODULE:NAME, such as shop.checks:properties")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise InvalidArgument("--properties", f"{place!r} is not there: {error}") from error
 
 
 def _save(folder: Path, workflow: str, held: _Held, report: Report) -> None:

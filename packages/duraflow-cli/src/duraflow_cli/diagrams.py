@@ -5,13 +5,12 @@ from __future__ import annotations
 import attrs
 import click
 
-from duraflow import Instance, Runtime, Workflow, to_dot, to_markdown, to_mermaid, transition_table
+from duraflow import to_dot, to_markdown, to_mermaid, transition_table
 from duraflow_cli.asked import Asked, everything
-from duraflow_cli.codes import Code
-from duraflow_cli.failing import Refused
 from duraflow_cli.finding import at_rest, opened
 from duraflow_cli.inputs import Target, TargetText
 from duraflow_cli.output import Output, write
+from duraflow_cli.selecting import chosen
 
 _DIRECTIONS = ("TB", "BT", "LR", "RL")
 
@@ -50,13 +49,13 @@ def diagram(
     if target is not None or counts:
         with opened(asked, needs_code=True) as runtime:
             instance = None if target is None else runtime.get(target)
-            drawn = _chosen(runtime, workflow, version, instance)
+            drawn = chosen(runtime, workflow, version, instance)
             if counts:
                 there = {row.state: row.count for row in runtime.count(drawn.name, open=True)}
             highlight = highlight or (instance.state if instance is not None else None)
     else:
         with at_rest(asked) as runtime:
-            drawn = _chosen(runtime, workflow, version, None)
+            drawn = chosen(runtime, workflow, version, None)
     if asked.json:
         rows = [attrs.asdict(row) for row in transition_table(drawn)]
         Output.of(asked).document(
@@ -67,27 +66,3 @@ def diagram(
     else:
         draw = to_mermaid if kind == "mermaid" else to_dot
         write(draw(drawn, direction=direction, highlight=highlight, counts=there))  # type: ignore[arg-type]  # checked
-
-
-def _chosen(runtime: Runtime, name: str | None, version: int | None, instance: Instance | None) -> Workflow:
-    """The workflow that is meant: by name, of an instance, or the only one."""
-    if instance is not None:
-        if name is not None and name != instance.workflow:
-            raise click.UsageError(
-                f"instance {instance.id} is of workflow {instance.workflow!r}, not {name!r}"
-            )
-        name, version = instance.workflow, version or instance.definition_version
-    names = sorted({workflow.name for workflow in runtime.workflows})
-    if name is None:
-        if len(names) != 1:
-            raise click.UsageError(f"say which workflow; the application has {', '.join(names) or 'none'}")
-        name = names[0]
-    found = [workflow for workflow in runtime.workflows if workflow.name == name]
-    if version is not None:
-        found = [workflow for workflow in found if workflow.version == version]
-    if not found:
-        which = name if version is None else f"{name} version {version}"
-        raise Refused(
-            f"the application has no workflow {which}; it has {', '.join(names) or 'none'}", Code.NOT_FOUND
-        )
-    return max(found, key=lambda workflow: workflow.version)

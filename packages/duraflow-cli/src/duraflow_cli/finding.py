@@ -170,6 +170,25 @@ def _of_function(found: Settings, function: Callable[..., Any]) -> Application:
     return Application(make, is_asyncio, ready=not takes and not needed)
 
 
+def imported(place: str, argument: str) -> Any:
+    """What MODULE:NAME stands for, once `importable` was called.
+
+    Raises:
+        InvalidArgument: it is not there.
+    """
+    module, colon, name = place.partition(":")
+    if not module or not colon or not name.isidentifier():
+        raise InvalidArgument(argument, f"{place!r} is not MODULE:NAME, such as shop.upgrades:name")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except AttributeError:
+        raise InvalidArgument(argument, f"{module!r} has no {name!r}") from None
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise InvalidArgument(argument, f"there is no module {error.name!r}") from error
+
+
 def place_of(found: Settings, workflow: Workflow) -> str:
     """Where another module can import a workflow of the application from, as MODULE:NAME.
 

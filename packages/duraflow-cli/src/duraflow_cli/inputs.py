@@ -85,6 +85,23 @@ class JsonText(_Type):
             self.fail(f"cannot read {value[1:]!r}: {error}", param, ctx)
 
 
+class PairText(_Type):
+    """Two names with = between them."""
+
+    def __init__(self, shape: str) -> None:
+        self.name = shape.lower()
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]  # click converts twice
+        left, equals, right = value.partition("=")
+        if not left or not equals or not right:
+            self.fail(f"{value!r} is not {self.name.upper()}", param, ctx)
+        return left, right
+
+
 class EventJson(_Type):
     """EVENT=JSON: the payload of one event."""
 

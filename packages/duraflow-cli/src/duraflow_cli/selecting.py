@@ -1,4 +1,4 @@
-"""Which instances are meant: one by its name, or all that a filter lets through?"""
+"""Which instances are meant, and which workflow?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from duraflow import Runtime
+from duraflow import Instance, Runtime, Workflow
+from duraflow_cli.codes import Code
+from duraflow_cli.failing import Refused
 from duraflow_cli.inputs import JsonText, MomentText, TargetText
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,3 +78,27 @@ class Filter:
             "updated": (self.updated_since, self.updated_until),
             "entered": (self.entered_since, self.entered_until),
         }
+
+
+def chosen(runtime: Runtime, name: str | None, version: int | None, instance: Instance | None) -> Workflow:
+    """The workflow that is meant: by name, of an instance, or the only one."""
+    if instance is not None:
+        if name is not None and name != instance.workflow:
+            raise click.UsageError(
+                f"instance {instance.id} is of workflow {instance.workflow!r}, not {name!r}"
+            )
+        name, version = instance.workflow, version or instance.definition_version
+    names = sorted({workflow.name for workflow in runtime.workflows})
+    if name is None:
+        if len(names) != 1:
+            raise click.UsageError(f"say which workflow; the application has {', '.join(names) or 'none'}")
+        name = names[0]
+    found = [workflow for workflow in runtime.workflows if workflow.name == name]
+    if version is not None:
+        found = [workflow for workflow in found if workflow.version == version]
+    if not found:
+        which = name if version is None else f"{name} version {version}"
+        raise Refused(
+            f"the application has no workflow {which}; it has {', '.join(names) or 'none'}", Code.NOT_FOUND
+        )
+    return max(found, key=lambda workflow: workflow.version)

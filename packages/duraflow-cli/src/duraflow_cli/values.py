@@ -59,6 +59,8 @@ def _tree(value: Any, codec: Codec) -> Any:
             return {"name": value.name, "version": value.version, "hash": value.hash}
         case _ if attrs.has(type(value)):
             return _fields(value, codec)
+        case _ if callable(value):
+            return getattr(value, "__qualname__", repr(value))
         case Mapping():
             return {str(key): _tree(item, codec) for key, item in value.items()}
         case Iterable():
