@@ -18,6 +18,7 @@ from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.verify.graph import Graph, build
 from duraflow.verify.moves import Move, Run
+from duraflow.verify.places import Place
 from duraflow.verify.search import nothing, shortest
 from duraflow.verify.traps import leading_to
 from duraflow.verify.words import quoted
@@ -146,12 +147,19 @@ class AlwaysReaches:
         if not run or run[-1].to_state in goals:
             return False
         leading = leading_to(build(workflow), goals)
-        return not any(place.settled and place.state == run[-1].to_state for place in leading)
+        return not any(_ends_at(workflow, run[-1], place) for place in leading)
 
     def _states(self, workflow: Workflow) -> frozenset[str]:
         if not self.finals:
             return frozenset(name for name, state in workflow.resolved.items() if state.final)
         return frozenset().union(*(_known_states(workflow, "final", name) for name in self.finals))
+
+
+def _ends_at(workflow: Workflow, last: Move, place: Place) -> bool:
+    """Whether a run with this last move ends in this place."""
+    if not place.settled or place.state != last.to_state or place.waits is not (last.status == "waits"):
+        return False
+    return place.at is None or workflow.resolved[place.state].automatic[place.at].path == last.path
 
 
 def never(state: str, *, after: str | None = None) -> Never:

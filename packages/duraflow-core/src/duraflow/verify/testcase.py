@@ -72,6 +72,8 @@ def _source(move: Move) -> str:
         parts.append(f"guards={source(move.guards)}")
     if move.commands:
         parts.append(f"commands={source([*move.commands])}")
+    if move.status == "waits":
+        parts.append(f"path={source(move.path)}")
     parts += [f"{flag}=True" for flag in ("timer", "external") if getattr(move, flag)]
     if not move.entered:
         parts.append("entered=False")
