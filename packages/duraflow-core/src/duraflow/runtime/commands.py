@@ -11,7 +11,7 @@ from uuid import UUID
 import attrs
 
 from duraflow.definition.checks.names import name_problem
-from duraflow.definition.values import CommandRef
+from duraflow.definition.values import CommandRef, to_name
 from duraflow.errors import InvalidArgument, Misuse, StoreUnavailable
 from duraflow.instance import CommandResult, Instance
 from duraflow.machine.chain import Machine
@@ -68,11 +68,12 @@ class CommandContext:
         Raises:
             InvalidArgument: the topic cannot be a name, or the payload cannot be stored.
         """
-        problem = name_problem(topic)
+        name = to_name(topic)
+        problem = name_problem(name)
         if problem is not None:
             raise InvalidArgument("topic", problem[1])
         copied = None if payload is None else self._engine.codec.copy(payload, path="payload")
-        self._step.emit(str(topic), copied)
+        self._step.emit(name, copied)
 
     @property
     def connection(self) -> Any:

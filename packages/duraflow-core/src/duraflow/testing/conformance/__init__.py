@@ -40,6 +40,7 @@ _PARTS = (
     "seeing",
     "observing",
     "feeding",
+    "emitting",
     "dispatching",
     "retention",
     "doctoring",
