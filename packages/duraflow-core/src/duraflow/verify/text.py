@@ -96,7 +96,7 @@ def _bounds(bounds: Bounds) -> Iterator[str]:
             told.append(bound.loop)
             same = [other for other, found in rows if found.loop == bound.loop]
             yield f"  no limit to {_and(same)}, because this can go on for ever:"
-            yield print_run(bound.loop, indent="      ", numbered=False)
+            yield print_run(bound.loop, indent="    ", numbered=False)
 
 
 def _value(bound: Bound) -> str:
