@@ -99,6 +99,20 @@ def _outbox_of(runtime: AsyncRuntime) -> Outbox:
     return outbox
 
 
+async def _visible(world: World, runtime: AsyncRuntime, count: int) -> None:
+    """Wait until so many messages can be delivered, where other transactions of a shared server delay them."""
+    outbox = _outbox_of(runtime)
+    probe = await outbox.claim("probe", lease=HOUR, start="first")
+    assert probe is not None
+    for _ in range(1_000):
+        page = await outbox.read(probe, probe.reached, topics=(), limit=1_000)
+        if len(page.messages) >= count:
+            break
+        await world.driver.waits.sleep(0.01)
+    assert len(page.messages) == count
+    assert await outbox.save(probe, reached=probe.reached, change=None, delivered=0, clock=START, keep=None)
+
+
 @check("outbox")
 async def a_message_says_what_it_is_of(world: World) -> None:
     """Everything about the move that it was written with; given once, and then no more."""
@@ -142,8 +156,9 @@ async def messages_come_in_order(world: World) -> None:
         for _ in range(25):
             for instance in made:
                 await _tell(runtime, instance, "a", "b", "c")
-        await _dispatch(world, runtime, 7, limit=7)
-        await _dispatch(world, runtime, 218, limit=1_000)
+        await _visible(world, runtime, 225)
+        assert await runtime.dispatch(limit=7) == DispatchResult(delivered=7)
+        assert await runtime.dispatch(limit=1_000) == DispatchResult(delivered=218)
         assert await runtime.dispatch() == DispatchResult()
         assert len(set(reader.numbers)) == len(reader.numbers) == 225
         for instance in made:
@@ -160,7 +175,8 @@ async def a_limit_is_kept(world: World) -> None:
         one = await runtime.create("tale")
         for _ in range(5):
             await _tell(runtime, one)
-        await _dispatch(world, runtime, 4, limit=2)
+        await _visible(world, runtime, 5)
+        assert await runtime.dispatch(limit=2) == DispatchResult(delivered=4)
         for reader in readers:
             assert reader.numbers == [(one.id, 1), (one.id, 2)]
         for limit in (0, -1, 1.5, True):
@@ -212,6 +228,26 @@ async def each_handler_has_its_topics_and_its_progress(world: World) -> None:
             (one.id, "a"),
             (two.id, "b"),
         ]
+
+
+@check("outbox")
+async def what_nobody_wants_is_passed_over_once(world: World) -> None:
+    """A handler whose topics do not occur has nothing waiting after one pass."""
+    reader = Reader()
+    async with world.runtime(TALE, message_handlers=[_handler(reader, topics=["a"])]) as runtime:
+        one = await runtime.create("tale")
+        for topic in ("a", "b"):
+            await _tell(runtime, one, topic)
+        await _visible(world, runtime, 2)
+        outbox = _outbox_of(runtime)
+        assert [*await outbox.waiting(["other", "reader"], clock=None)] == ["other", "reader"]
+        assert (await runtime.dispatch()).delivered == 1
+        assert [*await outbox.waiting(["reader"], clock=None)] == []
+        await _tell(runtime, one, "b")
+        await _visible(world, runtime, 3)
+        assert [*await outbox.waiting(["reader"], clock=None)] == ["reader"]
+        assert await runtime.dispatch() == DispatchResult()
+        assert [*await outbox.waiting(["reader"], clock=None)] == []
 
 
 @check("outbox")
@@ -417,6 +453,64 @@ async def one_that_is_tried_again_can_be_skipped(world: World) -> None:
         await runtime.skip_message("reader", reader.given[0].id)
         assert await runtime.dispatch() == DispatchResult(delivered=1)
         assert reader.numbers == [(one.id, 2)]
+
+
+@check("outbox")
+async def one_is_skipped_while_it_is_delivered(world: World) -> None:
+    """What a person decides meanwhile stands, whatever becomes of the delivery."""
+    calls: list[int] = []
+
+    async def refuse(message: Message) -> None:
+        calls.append(message.payload["n"])
+        if len(calls) == 2:
+            await runtime.skip_message("reader", message.id)
+        if message.payload["n"] == 1:
+            raise ValueError("no")
+
+    retry = MessageRetryPolicy(first=MINUTE, jitter=0, park_after=3)
+    handler = MessageHandler("reader", _as_handler(world, refuse), retry=retry)
+    async with world.runtime(TALE, message_handlers=[handler]) as runtime:
+        one = await runtime.create("tale")
+        await _tell(runtime, one)
+        await _tell(runtime, one)
+        await _dispatch(world, runtime, 1)
+        world.clock.advance(MINUTE)
+        await _dispatch(world, runtime, 2)
+        world.clock.advance(HOUR)
+        assert await runtime.dispatch() == DispatchResult()
+        assert calls == [1, 1, 2]
+
+
+@check("outbox")
+async def one_pass_tries_each_once(world: World) -> None:
+    """However short the wait until the next try, a pass comes to its end."""
+    reader = Reader(lambda message: "no")
+    retry = MessageRetryPolicy(
+        first=timedelta(microseconds=1), cap=timedelta(microseconds=1), park_after=1_000
+    )
+    async with world.runtime(TALE, message_handlers=[_handler(reader, retry=retry)], clock=None) as runtime:
+        one = await runtime.create("tale")
+        await _tell(runtime, one)
+        await _dispatch(world, runtime, 1)
+        for _ in range(3):
+            await world.driver.waits.sleep(0.002)
+            assert await runtime.dispatch() == DispatchResult(failed=1)
+
+
+@check("outbox")
+async def topics_hold_for_what_was_held_back(world: World) -> None:
+    """Also when it goes on, a handler sees only what it wants."""
+    refusing = [True]
+    reader = Reader(lambda message: refusing[0])
+    async with world.runtime(TALE, message_handlers=[_handler(reader, topics=["a"])]) as runtime:
+        one = await runtime.create("tale")
+        await _tell(runtime, one, "b", "a", "b", "a", "b")
+        await _dispatch(world, runtime, 1)
+        refusing[0] = False
+        world.clock.advance(MINUTE)
+        assert await _dispatch(world, runtime, 2) == DispatchResult(delivered=2)
+        assert [n for _, n in reader.numbers] == [2, 4]
+        assert await runtime.dispatch() == DispatchResult()
 
 
 @check("outbox")
