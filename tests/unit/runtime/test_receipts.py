@@ -1,0 +1,56 @@
+"""Receipts: what happens between two reads of one request, which no check of a store can arrange?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from duraflow import Firing, Runtime, State, Transition, Workflow
+from duraflow.memory import InMemoryDatabase, InMemoryPersistence
+
+DOOR = Workflow(
+    name="door",
+    initial="open",
+    states=[State("open", [Transition("touch", target="open"), Transition("close", target="closed")]), State("closed")],
+)  # fmt: skip
+
+
+@attrs.define(eq=False)
+class _Meddled:
+    """A store of receipts before whose first question of a kind something else happens."""
+
+    inner: Any
+    method: str
+    meddle: Callable[[], object] | None
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self.method and self.meddle is not None:
+            meddle, self.meddle = self.meddle, None
+            meddle()
+        return getattr(self.inner, name)
+
+
+def _meddled(database: InMemoryDatabase, method: str, meddle: Callable[[], object]) -> Runtime:
+    full = InMemoryPersistence(database=database)
+    receipts: Any = _Meddled(full.receipts, method, meddle)
+    return Runtime(workflows=[DOOR], persistence=attrs.evolve(full, database=database, receipts=receipts))
+
+
+def test_what_is_done_between_the_reads_of_a_batch_is_answered() -> None:
+    """`fire_many` reads instances, then receipts: one that another has left in between is newer than the instance."""
+    database = InMemoryDatabase()
+    with Runtime(workflows=[DOOR], persistence=InMemoryPersistence(database=database)) as other:
+        one = other.create("door")
+        firing = Firing(one.id, "touch", {"n": 1}, key="k")
+        done: list[Any] = []
+
+        def meddle() -> None:
+            other.fire(one.id, "touch")
+            done.extend(other.fire_many([firing]))
+
+        with _meddled(database, "find", meddle) as runtime:
+            (answer,) = runtime.fire_many([firing])
+        assert (answer, answer.replayed) == (done[0], True)  # type: ignore[union-attr]
+        assert other.get(one.id).version == 3
