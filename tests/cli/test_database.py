@@ -31,10 +31,7 @@ def test_tables_are_made_and_checked(folder: Shell, empty_pg_dsn: str) -> None:
         "applied": versions,
     }
     assert here("db", "migrate", "--schema", "work flows").out == "schema 'work flows' is up to date\n"
-    assert here("db", "--schema", "work flows", "check", "--json").json == {
-        "schema": "work flows",
-        "fits": True,
-    }
+    assert here("db", "--schema", "work flows", "check", "--json").json["fits"] is True
 
 
 def test_files_are_copied_and_printed(folder: Shell) -> None:
@@ -44,6 +41,19 @@ def test_files_are_copied_and_printed(folder: Shell) -> None:
     (folder.folder / copied["copied"][0]).write_text("-- edited\n")
     assert "with other content" in folder("db", "copy", "db/migrations", code=Code.REFUSED).err
     assert "CREATE TABLE" in folder("db", "print", "--uuid", "v7").out
+
+
+def test_a_feed_is_mended_after_a_restore(shop: Shell, create: Callable[..., str], fresh_pg_dsn: str) -> None:
+    """Positions from a server that had counted further: found, and put right once somebody agrees."""
+    here = attrs.evolve(shop, environment={**shop.environment, "DURAFLOW_DSN": fresh_pg_dsn})
+    here("create", "order", "--context", '{"total": 1}')
+    with psycopg.connect(fresh_pg_dsn, autocommit=True) as connection:
+        for table in ("workflow_instances", "workflow_history"):
+            connection.execute(f"UPDATE {table} SET position = '900000000000'".encode())
+    assert "restored into a new server" in here("db", "check", code=Code.NO).err
+    assert "give --yes" in here("db", "check", "--reset-positions", code=Code.MISUSED).err
+    assert here("db", "check", "--reset-positions", "--yes", "--json").json["positions_reset"] is True
+    assert len(here("changes", "--json").lines) == 1
 
 
 def test_a_database_for_trying_things(folder: Shell) -> None:

@@ -15,7 +15,6 @@ import pytest
 from duraflow_cli.codes import Code
 from tests.cli.conftest import Shell
 
-
 _PARKED = json.dumps(
     {
         "expire": {
@@ -123,7 +122,7 @@ def test_what_is_parked_is_armed_again(shop: Shell, create: Callable[..., str], 
     first, second = create(), create()
     with psycopg.connect(pg_dsn, autocommit=True) as connection:
         connection.execute(
-            "UPDATE workflow_due SET parked_at = now(), error = 'the printer burns', retries = %s WHERE instance_id = %s",
+            "UPDATE workflow_due SET parked_at = now(), error = 'burning', retries = %s WHERE instance_id = %s",
             [_PARKED, first],
         )
     assert "the printer burns" in shop("parked").out

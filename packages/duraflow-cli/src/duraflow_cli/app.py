@@ -19,6 +19,7 @@ from duraflow_cli import (
     diagrams,
     feed,
     looking,
+    messages,
     moving,
     operating,
     rerunning,
@@ -33,7 +34,7 @@ from duraflow_cli.failing import tell
 _SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Look", (*looking.commands, *feed.commands)),
     ("Move", moving.commands),
-    ("Operate", operating.commands),
+    ("Operate", (*operating.commands, messages.messages)),
     ("Workflows", (checking.check, diagrams.diagram, versions.versions, upgrading.upgrade, rerunning.replay)),
     ("Keep", retention.commands),
     ("Database", (checking.doctor, db.db, dev.dev)),

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from duraflow import SchemaMismatch
+from duraflow_cli.agreeing import agree, yes_option
 from duraflow_cli.asked import Asked, settings, tables_and_json, tables_only
 from duraflow_cli.codes import Code
 from duraflow_cli.failing import Refused
@@ -22,7 +23,7 @@ def db() -> None:
     """Apply, copy, print or check the migrations of Duraflow's tables."""
 
 
-@db.command()
+@db.command(short_help="Apply what is missing, without dbmate.")
 @click.option(
     "--timeout",
     type=DurationText(),
@@ -48,33 +49,55 @@ def migrate(asked: Asked, timeout: timedelta) -> None:
         write(f"schema {found.schema!r} is up to date")
 
 
-@db.command()
+@db.command(short_help="Say whether the tables are as this version needs them.")
+@click.option(
+    "--reset-positions", is_flag=True, help="Mend the feed after a restore into another server. Asks first."
+)
+@yes_option
 @tables_and_json
 @click.pass_obj
-def check(asked: Asked) -> Code:
-    """Say whether the tables are as this version needs them; ends with 1 if not."""
+def check(asked: Asked, reset_positions: bool, yes: bool) -> Code:
+    """Say whether the tables are as this version needs them, and the positions of the feed as the server counts.
+
+    Ends with 1 if not. Run it with --reset-positions after a restore, before the application starts.
+    """
+    import duraflow_pg
     from duraflow_pg import schema as tables
 
     found = settings(asked)
-    out = Output.of(asked)
     try:
         tables.check_schema(found.conninfo, schema=found.schema)
     except SchemaMismatch as error:
-        if out.json:
-            out.document(
-                {"schema": found.schema, "fits": False, "problem": error.problem, "remedy": error.remedy}
-            )
-        else:
-            note(f"duraflow: schema {error.schema!r}: {error.problem}\nrun: {error.remedy}")
-        return Code.NO
+        return _unfit(asked, found.schema, error.problem, error.remedy)
+    problem = duraflow_pg.positions_problem(found.conninfo, schema=found.schema)
+    if problem is not None and not reset_positions:
+        return _unfit(asked, found.schema, problem, "duraflow db check --reset-positions")
+    changed = 0
+    if problem is not None:
+        agree(f"{problem}\nReset them now? Nothing else may write meanwhile.", yes=yes)
+        changed = duraflow_pg.reset_positions(found.conninfo, schema=found.schema)
+    out = Output.of(asked)
     if out.json:
-        out.document({"schema": found.schema, "fits": True})
-    else:
-        write(f"schema {found.schema!r} is up to date")
+        out.document({"schema": found.schema, "fits": True, "positions_reset": problem is not None})
+        return Code.DONE
+    if problem is not None:
+        write(
+            f"positions are behind the server's counter again; {changed:,} history entries have another one"
+        )
+    write(f"schema {found.schema!r} is up to date")
     return Code.DONE
 
 
-@db.command()
+def _unfit(asked: Asked, schema: str, problem: str, remedy: str) -> Code:
+    out = Output.of(asked)
+    if out.json:
+        out.document({"schema": schema, "fits": False, "problem": problem, "remedy": remedy})
+    else:
+        note(f"duraflow: schema {schema!r}: {problem}\nrun: {remedy}")
+    return Code.NO
+
+
+@db.command(short_help="Copy the files, for dbmate.")
 @click.argument("directory", type=click.Path(path_type=Path))
 @tables_and_json
 @click.pass_obj
@@ -98,7 +121,7 @@ def copy(asked: Asked, directory: Path) -> None:
         write("nothing new")
 
 
-@db.command("print")
+@db.command("print", short_help="Print the SQL, for other tools.")
 @click.option(
     "--uuid", type=click.Choice(["random", "v7"]), default="random", show_default=True, help="v7: from 18 on."
 )

@@ -83,7 +83,7 @@ def _migrate(dsn: str, schema: str) -> None:
 
 def _tell(out: Output, server: EmbeddedServer, dsn: str, schema: str) -> None:
     if out.json:
-        out.line({"dsn": dsn, "version": server.version, "directory": server.base, "schema": schema})
+        out.line({"dsn": dsn, "version": server.version, "directory": str(server.base), "schema": schema})
         return
     note(f"PostgreSQL {server.version} runs until Ctrl-C. In another shell:\n")
     write(f"export DURAFLOW_DSN={shlex.quote(dsn)}")

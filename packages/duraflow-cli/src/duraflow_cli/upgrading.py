@@ -9,7 +9,6 @@ import attrs
 import click
 
 from duraflow import InvalidArgument, NotUpgraded, Runtime, UpgradePlan, UpgradeReport
-from duraflow.upgrades import NotUpgraded
 from duraflow_cli.agreeing import agree, yes_option
 from duraflow_cli.asked import Asked, everything
 from duraflow_cli.codes import Code
