@@ -18,7 +18,7 @@ from duraflow.queries import InstanceQuery
 from duraflow.results import Failure, SweepResult
 from duraflow.runtime.aio import AsyncRuntime
 from duraflow.runtime.options import TimerRetryPolicy
-from duraflow.testing.clocks import START
+from duraflow.testing.clocks import START, ManualClock
 from duraflow.testing.conformance.made_up import create, new
 from duraflow.testing.conformance.subject import DAY, HOUR, WORKFLOW, World, check, note
 from duraflow.upgrades import UpgradePlan, UpgradeReport, UpgradeRow
@@ -384,7 +384,13 @@ AUTOMATIC = Workflow(
             "checked", [Transition("ship", target="shipped"), Transition("expire", target="dropped", after=DAY)]
         ),
         State("packed", [Transition(target="shipped", commands=["stamp"])]),
-        State("mailed", [Transition(target="shipped", commands=[CommandRef("post", external=True)])]),
+        State(
+            "mailed",
+            [
+                Transition(target="shipped", commands=[CommandRef("post", external=True)], guard="ready"),
+                Transition("expire", target="dropped", after=DAY),
+            ],
+        ),
         State("shipped"),
         State("dropped", outcome="failed"),
     ],
@@ -433,10 +439,13 @@ async def automatic_transitions_of_the_new_state_follow(world: World) -> None:
 async def an_external_hop_waits_for_a_worker(world: World) -> None:
     """The upgrade stops before it and leaves a continuation; until that is done the instance is busy."""
     async with world.runtime(ORDER) as runtime:
-        created = await runtime.create("order")
+        created = await runtime.create("order", {"ready": True})
+        resting = await runtime.create("order")
     async with world.runtime(AUTOMATIC, attrs.evolve(SECOND, version=3), **GIVEN) as runtime:
         plan = await runtime.plan_upgrade("order", 1, 2, states={"open": "mailed"})
-        assert await runtime.apply_upgrade(plan) == UpgradeReport(moved=1, continuing=1, done=True)
+        assert await runtime.apply_upgrade(plan) == UpgradeReport(moved=2, continuing=1, done=True)
+        assert (await runtime.get(resting.id)).timers == (ArmedTimer("expire", START + DAY),)
+        await runtime.cancel(resting.id)
         after = await runtime.get(created.id)
         assert after.continuation is not None
         assert (after.state, after.timers, after.continuation.event) == ("mailed", (), "$upgraded")
@@ -634,6 +643,43 @@ async def whoever_moves_meanwhile_is_looked_at_again(world: World) -> None:
         ]
         for one in after:
             assert fold(await _history(runtime, one.id)) == Folded.of(one)
+
+
+@check("definitions", "due")
+async def two_runs_at_a_time_move_each_once(world: World) -> None:
+    """What another run has moved since it was read is gone for this one."""
+    meddled: list[UpgradeReport] = []
+    async with world.runtime(ORDER, SECOND) as runtime:
+        made = [await runtime.create("order") for _ in range(3)]
+        await runtime.apply_upgrade(await runtime.plan_upgrade("order", 2, 1))
+        plan = await runtime.plan_upgrade("order", 1, 2)
+
+        async def meddle() -> None:
+            if not meddled:
+                meddled.append(await runtime.apply_upgrade(plan))
+
+        persistence = world.persistence()
+        slow = attrs.evolve(persistence, instances=Meddling(persistence.instances, meddle))
+        async with world.driver.runtime(
+            workflows=[ORDER, SECOND], persistence=slow, clock=world.clock
+        ) as upgrading:
+            assert await upgrading.apply_upgrade(plan) == UpgradeReport(gone=3, done=True)
+        assert meddled == [UpgradeReport(moved=3, done=True)]
+        for one in made:
+            kinds = [entry.kind for entry in await _history(runtime, one.id)]
+            assert kinds == ["created", "upgraded", "upgraded"]
+
+
+@check("definitions", "due")
+async def time_never_goes_back_within_an_instance(world: World) -> None:
+    """Not even if the clock of who upgrades is behind."""
+    async with world.runtime(ORDER) as runtime:
+        world.clock.advance(DAY)
+        created = await runtime.create("order")
+    async with world.runtime(SECOND, clock=ManualClock()) as runtime:
+        assert (await runtime.apply_upgrade(await runtime.plan_upgrade("order", 1, 2))).moved == 1
+        after = await runtime.get(created.id)
+        assert (after.updated_at, after.definition_version) == (created.updated_at, 2)
 
 
 @check("definitions", "due")
