@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from duraflow.codec import canonical_json
@@ -18,15 +18,14 @@ from duraflow.errors import DuraflowError, InvalidArgument
 from duraflow.ports.retention import Whole
 from duraflow.records import ENTRY_COLUMNS, INSTANCE_COLUMNS, MESSAGE_COLUMNS, RECEIPT_COLUMNS, Record, utc
 
+T = TypeVar("T")
+
 FORMAT = "duraflow export"
 FORMAT_VERSION = 1
 
-_JSON = frozenset(
-    {
-        "context", "metadata", "timers", "continuation", "commands", "blockers", "payload", "trigger", "change",
-        "fingerprint", "result",
-    }
-)  # fmt: skip
+_OBJECTS = frozenset({"context", "metadata", "continuation", "trigger", "change", "fingerprint", "result"})
+_ARRAYS = frozenset({"timers", "commands", "blockers"})
+_JSON = _OBJECTS | _ARRAYS | {"payload"}
 _TIMES = frozenset({"created_at", "updated_at", "entered_at", "finished_at", "at", "expires_at"})
 _IDS = frozenset({"id", "instance_id", "parent_id", "root_id", "attempt_id", "transition_id"})
 _NUMBERS = frozenset({"definition_version", "version", "seq", "first_seq", "last_seq", "ordinal"})
@@ -165,10 +164,18 @@ def read_instance(line: Record, namespace: str) -> Whole:
     return Whole(
         instance,
         parts["history"],
-        None if retries is None else canonical_json(retries),
+        None if retries is None else _retries(retries),
         parts["receipts"],
         parts["messages"],
     )
+
+
+def _retries(value: object) -> str:
+    try:
+        found = _held_to(value, dict, "an object")
+        return canonical_json({event: _shaped("retries", retry) for event, retry in found.items()})
+    except (TypeError, ValueError) as error:
+        raise _wrong(f"its 'retries' are not what is kept there: {error}") from error
 
 
 def _list(value: object, path: str) -> list[Any]:
@@ -198,21 +205,62 @@ def _record(value: object, columns: tuple[str, ...], path: str) -> Record:
 
 
 def _text(value: Any) -> Any:
-    if type(value) is not str:
-        raise TypeError("not a text")
-    return value
+    return _held_to(value, str, "a text")
 
 
 def _number(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError("not a whole number")
-    return value
+    return _held_to(value, int, "a whole number")
 
 
 def _flag(value: Any) -> bool:
-    if type(value) is not bool:
-        raise TypeError("neither true nor false")
+    return _held_to(value, bool, "true or false")
+
+
+def _object(value: Any) -> str:
+    return canonical_json(_held_to(value, dict, "an object"))
+
+
+def _held_to(value: Any, kind: type[T], what: str) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"not {what}")
     return value
+
+
+_SHAPES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+    "timers": ({"event": str, "due_at": str}, {}),
+    "commands": ({"name": str, "status": str}, {"data": None, "code": str, "message": str}),
+    "blockers": ({"code": str, "guard": str, "candidate": str}, {"message": str, "parameters": dict}),
+    "change": ({}, {"set": dict, "unset": list}),
+    "continuation": ({"event": str, "payload": None, "transition_id": str, "path": str}, {}),
+    "retries": (
+        {"rejected": int, "failed": int, "blockers": str, "error": str, "next_at": None, "parked_at": None},
+        {},
+    ),
+}
+"""What the parts of a JSON column are: those that must be there, and those that may. None stands for anything."""
+
+
+def _shaped(name: str, value: Any) -> Any:
+    """One part of a JSON column, held to its shape."""
+    needed, optional = _SHAPES[name]
+    found = _held_to(value, dict, "an object")
+    if not needed.keys() <= found.keys() <= {*needed, *optional}:
+        raise ValueError(f"a part of it has the keys {sorted(found)}")
+    for key, kind in {**needed, **optional}.items():
+        if kind is not None and key in found:
+            _held_to(found[key], kind, f"right in {key!r}")
+    return found
+
+
+def _array(name: str) -> Callable[[Any], str]:
+    return lambda value: canonical_json([_shaped(name, item) for item in _held_to(value, list, "a list")])
+
+
+def _change(value: Any) -> str:
+    found = _shaped("change", value)
+    for key in found.get("unset", ()):
+        _text(key)
+    return canonical_json(found)
 
 
 def _moment(value: Any) -> datetime:
@@ -223,7 +271,11 @@ def _moment(value: Any) -> datetime:
 
 
 _READ: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(_JSON, canonical_json),
+    "payload": canonical_json,
+    **dict.fromkeys(_OBJECTS, _object),
+    **{name: _array(name) for name in _ARRAYS},
+    "change": _change,
+    "continuation": lambda value: canonical_json(_shaped("continuation", value)),
     **dict.fromkeys(_TIMES, _moment),
     **dict.fromkeys(_IDS, lambda value: UUID(_text(value))),
     **dict.fromkeys(_NUMBERS, _number),

@@ -170,15 +170,20 @@ class Importer:
             InvalidArgument: they do not.
         """
         codec = self._engine.codec
-        instance = instance_from_record(whole.instance, codec)
-        entries = tuple(entry_from_record(entry, codec) for entry in whole.entries)
-        receipts = tuple(receipt_from_record(receipt, codec) for receipt in whole.receipts)
-        messages = tuple(
-            message_from_record(message, codec)
-            for message in whole.messages
-            if self._delivered or not message["delivered"]
-        )
-        retries = retries_from_text(whole.retries)
+        try:
+            instance = instance_from_record(whole.instance, codec)
+            entries = tuple(entry_from_record(entry, codec) for entry in whole.entries)
+            receipts = tuple(receipt_from_record(receipt, codec) for receipt in whole.receipts)
+            messages = tuple(
+                message_from_record(message, codec)
+                for message in whole.messages
+                if self._delivered or not message["delivered"]
+            )
+            retries = retries_from_text(whole.retries)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _refused(
+                f"a part of it is not what is kept there: {type(error).__name__}: {error}"
+            ) from error
         for entry in entries:
             if entry.kind not in get_args(EntryKind) or entry.status not in get_args(EntryStatus):
                 raise _refused(f"entry {entry.seq} is of an unknown kind: {entry.kind!r}, {entry.status!r}")
