@@ -167,6 +167,21 @@ def test_a_loop_of_guarded_automatic_transitions_that_writes_nothing() -> None:
     )
 
 
+def test_a_loop_is_told_once_whatever_else_is_known_on_it() -> None:
+    """An answer that does not matter on the way round makes no second loop."""
+    definition = workflow(
+        State("a", [Transition("go", target="b", guard="x"), Transition("go", target="b")]),
+        State("b", [Transition(target="c", guard="g"), Transition(target="d")]),
+        State(
+            "c",
+            [Transition(target="b", guard="h"), Transition(target="d", guard="x"), Transition(target="e")],
+        ),
+        State("d"),
+        State("e"),
+    )
+    assert found(definition) == [("warning", "automatic_loop", "states[b].transitions[0]")]
+
+
 def test_a_loop_whose_guards_exclude_each_other_is_none() -> None:
     """Who has answered yes does not answer no on the way round."""
     definition = workflow(
@@ -285,6 +300,10 @@ def test_an_error_target_of_best_effort_commands_is_dead() -> None:
         State("a", [Transition("go", target="b", commands=[note], error_target="b")]), State("b")
     )
     assert found(definition) == [("warning", "dead_error_target", "states[a].transitions[0].error_target")]
+    behind = workflow(
+        State("a", [Transition("go", target="b", commands=[note], error_target="c")]), State("b"), State("c")
+    )
+    assert ("warning", "unreachable_state", "states[c]") in found(behind)
     binding = workflow(
         State("a", [Transition("go", target="b", commands=[note, "c"], error_target="b")]), State("b")
     )

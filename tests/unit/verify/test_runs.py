@@ -277,7 +277,17 @@ def test_what_cannot_happen_has_no_path() -> None:
         State("c"),
     ]
     found = paths(Workflow(name="w", initial="a", states=states))
-    assert "states[a].transitions[1]" not in [path.goal for path in found]
+    assert [path.goal for path in found] == [
+        "states[a].transitions[0]",
+        "states[a].transitions[0]: g says yes",
+        "states[a].transitions[0]: g says no",
+        "states[a].transitions[1]: g says no",
+    ]
+    endless = [
+        State("a", [Transition(target="b", guard="g"), Transition(target="b", guard=not_("g"))]),
+        State("b", [Transition(target="a", guard="g"), Transition(target="a", guard=not_("g"))]),
+    ]
+    assert paths(Workflow(name="w", initial="a", states=endless)) == ()
 
 
 # --- rehearsals ---------------------------------------------------------------------------------------------------
@@ -310,6 +320,33 @@ def test_a_rehearsal_says_where_the_workflow_goes_another_way() -> None:
     assert on == "the automatic transitions go on to 'done', where the run ends"
     with pytest.raises(InvalidArgument, match="must begin with the creation"):
         rehearse(ORDER, run[1:])
+
+
+def test_a_rehearsal_knows_who_makes_a_hop() -> None:
+    """A hop that became a worker's ends the step, and one that no longer is does not."""
+
+    def of(external: bool) -> Workflow:
+        call = CommandRef("call", external=external)
+        states = [State("a", [Transition(target="b", commands=[call])]), State("b")]
+        return Workflow(name="w", initial="a", states=states)
+
+    runs = {
+        external: explore(of(external), properties=[never("b")]).broken[0].run for external in (True, False)
+    }
+    assert rehearse(of(True), runs[True]).followed
+    assert rehearse(of(False), runs[False]).followed
+    now = rehearse(of(True), runs[False])
+    assert now.diverged == "$auto a -> b  [call: done] was expected, but the step is over in 'a'"
+    assert now.run == runs[False][:1]
+    assert rehearse(of(False), runs[True]).diverged == (
+        "the automatic transitions go on to 'b', where the run ends"
+    )
+    waiting = runs[True][:2]
+    assert waiting[-1].status == "waits"
+    assert rehearse(of(True), waiting).followed
+    assert rehearse(of(True), waiting[:1]).diverged == (
+        "$created -> a was expected to be the last of a step, but a worker makes a hop"
+    )
 
 
 def test_a_run_goes_through_the_hops_of_a_worker() -> None:
