@@ -206,6 +206,12 @@ class PgWriter:
             if writes.before is None:
                 # No row to wait on may exist yet: the same insertion waits for, or does, what the lost one did.
                 answer = (await self.write_alone([writes]))[0]
+                if isinstance(answer, Failed) and isinstance(answer.error, StoreUnavailable):
+                    # Not even that was to be had. It must not say that nothing is written: the lost one may be.
+                    await self._database.committed(witness)
+                    answer = (await self.write_alone([writes]))[0]
+                    if isinstance(answer, Failed) and isinstance(answer.error, StoreUnavailable):
+                        return Failed(StoreUnavailable(answer.error.detail, "unknown"))
                 taken = isinstance(answer, Failed) and not isinstance(answer.error, StoreUnavailable)
                 return APPLIED if taken and await self._database.committed(witness) else answer
             return APPLIED if await self._database.committed(witness) else failed

@@ -155,10 +155,11 @@ async def create(engine: Engine, work: Work | None, new: NewInstance) -> Instanc
             await engine.observers.tell(notices_of(step, writes))
             return writes.after
         if isinstance(answer, Failed) and not getattr(answer.error, "retryable", False):
-            # Whether a request with a key was done before is asked only now: it meets its receipt, or its ref.
-            done = await _done_before(engine, None, checked)
-            if done is not None:
-                return done
+            if isinstance(answer.error, (AlreadyExists, KeyTaken)):
+                # Whether a request with a key was done before is asked only now: it meets its receipt, or its ref.
+                done = await _done_before(engine, None, checked)
+                if done is not None:
+                    return done
             if not isinstance(answer.error, KeyTaken):
                 raise answer.error
     use_case = partial(_create_in, engine, checked=checked)
