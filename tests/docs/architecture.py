@@ -27,6 +27,7 @@ PAGE = ROOT / "ARCHITECTURE.md"
 _SOURCES = {
     "duraflow": ROOT / "packages" / "duraflow-core" / "src" / "duraflow",
     "duraflow_pg": ROOT / "packages" / "duraflow-pg" / "src" / "duraflow_pg",
+    "duraflow_cli": ROOT / "packages" / "duraflow-cli" / "src" / "duraflow_cli",
 }
 
 

@@ -7,9 +7,11 @@ import re
 import shlex
 from typing import Any
 
+import click
 import psycopg
 import pytest
 
+from duraflow_cli.app import duraflow
 from duraflow_pg.__main__ import _parser
 from tests.docs.pages import ROOT, Page, Runner, page, pages
 
@@ -99,12 +101,29 @@ def test_commands_are_understood(found: Page) -> None:
             match words:
                 case ["make", *asked]:
                     assert set(asked) <= targets, command
+                case ["duraflow", *options]:
+                    _check_command(options)
                 case ["python", "-m", "duraflow_pg", *options]:
                     _parser().parse_args(options)
                 case ["python", "-m", module, *_]:
                     assert importlib.util.find_spec(module) is not None, command
                 case [program, *_]:
                     assert program in _PROGRAMS, command
+
+
+def _check_command(words: list[str]) -> None:
+    """Whether there is such a command of `duraflow`, with these options; tests/cli runs those of docs/cli.md."""
+    command: click.Command = duraflow
+    known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+    for word in words:
+        if word.startswith("-") and len(word) > 1:
+            assert word.partition("=")[0] in known | {"--help"}, (command.name, word)
+        elif isinstance(command, click.Group):
+            assert word in command.commands, word
+            command = command.commands[word]
+            known |= {
+                option for parameter in command.params for option in parameter.opts + parameter.secondary_opts
+            }
 
 
 def test_the_index_names_every_page() -> None:

@@ -2,7 +2,7 @@
 
 `--app MODULE:NAME` may name a function that takes a persistence and gives a `Runtime` or `AsyncRuntime` (the best,
 because the command then says which database), one without parameters, a runtime, a `Workflow` or several. A module
-alone stands for its `runtime`, else for its `workflows` with `commands`, `guards`, `delays` and `resources`, as far as
+alone stands for its `runtime`, else for its `workflows` with `commands`, `guards`, `delays` and so on, as far as
 it has them.
 """
 
@@ -31,7 +31,7 @@ from duraflow import (
 from duraflow_cli.asked import Asked, Settings, importable, settings
 from duraflow_cli.bridge import Bridged
 
-_PARTS = ("commands", "guards", "delays", "resources")
+_PARTS = ("commands", "guards", "delays", "resources", "message_handlers")
 
 
 @attrs.frozen
