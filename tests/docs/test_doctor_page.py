@@ -5,8 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from datetime import timedelta
+from typing import Any
 
 import attrs
+import pytest
 
 from duraflow import InvalidArgument, Runtime
 from duraflow.diagnosis import AILMENTS
@@ -67,10 +69,11 @@ def test_the_options_are_those_of_the_code() -> None:
             if bounds := re.search(r"\(([\d,]+) to ([\d,]+)\)", meaning):
                 least, most = (int(bound.replace(",", "")) for bound in bounds.groups())
                 for good in (least, most):
-                    runtime.doctor(**{name.strip("`"): good})
+                    _ask(runtime, name, good)
                 for bad in (least - 1, most + 1):
-                    try:
-                        runtime.doctor(**{name.strip("`"): bad})
-                    except InvalidArgument:
-                        continue
-                    raise AssertionError(f"{name} {bad} was taken")
+                    with pytest.raises(InvalidArgument):
+                        _ask(runtime, name, bad)
+
+
+def _ask(runtime: Any, name: str, value: int) -> None:
+    runtime.doctor(**{name.strip("`"): value})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,13 +14,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from duraflow import DoctorReport, Runtime, State, StoreUnavailable, Transition, Workflow
+from duraflow import DoctorReport, MessageHandler, Runtime, State, StoreUnavailable, Transition, Workflow
 from duraflow.diagnosis import AILMENTS
+from duraflow.ports import Examination
+from duraflow.runtime.drive import drive
 from duraflow.testing import ManualClock
 from duraflow.testing.driver import AsyncioDriver, BlockingDriver, Driver
 from duraflow_pg import PgPersistence
 from duraflow_pg.doctor import PG_AILMENTS, DoctorLimits, PgInspector
 from duraflow_pg.doctor.inspector import CHECKS
+from duraflow_pg.doctor.running import Looked, Ward
 from tests.pg.kit import DAY, look, runtime_on
 
 NOT_OURS = frozenset({"setting_unsafe", "long_transaction", "idle_in_transaction"})
@@ -280,6 +284,45 @@ def _clear(dsn: str, namespace: str) -> None:
     look(dsn, "DELETE FROM workflow_outbox_handlers WHERE namespace = %s", [namespace])
 
 
+@pytest.mark.parametrize(
+    ("code", "statements"),
+    [
+        ("history_gap", ("DELETE FROM workflow_history WHERE instance_id = '{sent}' AND seq = 1",)),
+        ("changed_after_end", entry("sent", "cancelled", "$cancelled")),
+        ("row_unlike_history", ("UPDATE workflow_instances SET outcome = 'failed' WHERE id = '{sent}'",)),
+    ],
+)
+def test_sql_and_python_agree_on_histories(
+    code: str, statements: tuple[str, ...], pg_dsn: str, namespace: str
+) -> None:
+    """The one looks at more of them than the other, usually; what an operator has done is fine to both."""
+    with parcels(pg_dsn, namespace) as runtime:
+        _, sent = stock(runtime)
+        runtime.force(runtime.create(PARCEL).id, state="sent", reason="lost the label")
+        runtime.force(sent, state="packed", reason="came back")
+        runtime.fire(sent, "send")
+        assert codes(runtime.doctor()) == set()
+        for statement in statements:
+            look(pg_dsn, statement.format(sent=sent))
+        report = runtime.doctor()
+        for name in ("histories", "folding"):
+            (found,) = checkup(report, name).findings
+            assert (found.code, found.total) == (code, 1)
+            assert found.rows[0].startswith(f"{sent}: ")
+
+
+def test_a_due_row_goes_by_its_tries(pg_dsn: str, namespace: str) -> None:
+    """A timer that was refused is tried again later than it was due."""
+    with parcels(pg_dsn, namespace) as runtime:
+        waiting, _ = stock(runtime)
+        look(
+            pg_dsn,
+            "UPDATE workflow_due SET due_at = due_at + interval '1 hour', retries = '{}' WHERE instance_id = %s",
+            [waiting],
+        )
+        assert codes(runtime.doctor()) == set()
+
+
 def test_what_nothing_wakes_is_found_unless_something_does(pg_dsn: str, namespace: str) -> None:
     """Due work and an open child do; a finished child does not."""
     with parcels(pg_dsn, namespace) as runtime:
@@ -478,6 +521,23 @@ def test_a_session_idle_in_its_transaction_is_found(own_pg_dsn: str, namespace: 
         assert _server_codes(report()) == set()
 
 
+def test_a_session_at_work_is_not_idle(own_pg_dsn: str, namespace: str) -> None:
+    """It may be long all the same."""
+    limits = DoctorLimits(transaction=timedelta(milliseconds=50), idle=timedelta(milliseconds=50))
+    with (
+        parcels(own_pg_dsn, namespace, limits=limits) as runtime,
+        _quiet(runtime) as report,
+        psycopg.connect(own_pg_dsn) as connection,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        sleeping = thread.submit(connection.execute, "SELECT pg_sleep(3)")
+        time.sleep(0.3)
+        assert _server_codes(report()) == {"long_transaction"}
+        connection.cancel()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            sleeping.result()
+
+
 def test_a_replication_slot_that_keeps_wal_is_found(own_pg_dsn: str, namespace: str) -> None:
     """An inactive one; from the size on that the limits say."""
     with parcels(own_pg_dsn, namespace, limits=DoctorLimits(kept=0)) as runtime, _quiet(runtime) as report:
@@ -491,6 +551,18 @@ def test_a_replication_slot_that_keeps_wal_is_found(own_pg_dsn: str, namespace: 
                 assert "replication_slot" not in codes(usual.doctor())
         finally:
             look(own_pg_dsn, "SELECT pg_drop_replication_slot('gone')")
+
+
+def test_a_handler_that_begins_now_is_not_ahead(own_pg_dsn: str, namespace: str) -> None:
+    """On a quiet server it stands at the very next transaction id."""
+    handler = MessageHandler("post", lambda message: None, start="now")
+    with parcels(own_pg_dsn, namespace, message_handlers=[handler]) as runtime:
+        runtime.dispatch()
+        look(
+            own_pg_dsn,
+            "UPDATE workflow_outbox_handlers SET position = (pg_current_xact_id()::text::bigint + 1)::text::xid8",
+        )
+        assert codes(runtime.doctor()) == set()
 
 
 def test_a_prepared_transaction_is_found(own_pg_server: Any, own_pg_dsn: str, namespace: str) -> None:
@@ -607,18 +679,20 @@ def test_what_takes_too_long_is_given_up(pg_dsn: str, namespace: str) -> None:
 
 
 def test_it_only_reads(pg_dsn: str, namespace: str) -> None:
-    """Each check is a transaction that could not write."""
+    """Each check is run in a transaction that could not write."""
+
+    async def careless(ward: Ward, looked: Looked) -> None:
+        await ward.ask("DELETE FROM {due} RETURNING 1")
+
     with parcels(pg_dsn, namespace) as runtime:
         stock(runtime)
-        ((before,),) = look(pg_dsn, "SELECT pg_current_xact_id()::text::bigint")
-        for exact in (False, True):
-            runtime.doctor(exact=exact)
-        rows = look(
-            pg_dsn,
-            "SELECT DISTINCT xmin::text FROM workflow_instances WHERE namespace = %s",
-            [namespace],
-        )
-        assert all(int(row[0]) < before for row in rows)
+        inspector = runtime._engine.persistence.inspector
+        assert isinstance(inspector, PgInspector)
+        examination = Examination(versions={}, unable=lambda workflow: "")
+        ward = Ward(inspector._database, examination, inspector.limits, inspector.wall)
+        with pytest.raises(StoreUnavailable, match="read-only"):
+            drive(ward.run("careless", careless))
+        assert codes(runtime.doctor()) == set()
 
 
 def test_a_server_that_is_gone_is_an_error(own_pg_server: Any, own_pg_dsn: str, namespace: str) -> None:

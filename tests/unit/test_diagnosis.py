@@ -177,7 +177,7 @@ def test_a_snapshot_that_does_not_load_is_found() -> None:
     database, runtime = _shelf()
     with runtime:
         known = database._tables.definitions
-        known["default", "door", 2] = ("0" * 64, "{}", *known["default", "door", 1][2:])  # type: ignore[assignment]
+        known["default", "door", 2] = ("0" * 64, "{}", *known["default", "door", 1][2:])
         assert _codes(runtime) == {"version_unreadable"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
@@ -49,6 +50,7 @@ class InMemoryInspector:
                 walk.check("due", walk.due, f"{count} and their due rows"),
                 walk.check("receipts", walk.receipts, "the receipts of all instances"),
                 walk.check("messages", walk.messages, "the messages of all instances"),
+                walk.check("handlers", walk.handlers, "every handler and what is held back"),
             )
         return DoctorReport("in memory", namespace, checks)
 
@@ -193,6 +195,35 @@ class _Walk:
                 if not self._has(row["id"], message["seq"])
             ],
         )
+
+    def handlers(self) -> Iterator[Diagnosis]:
+        """How far each handler of messages has come, and what it could not take."""
+        namespace, tables = self.access.namespace, self.view.tables
+        late = self.access.now(self.examination.clock) - OVERDUE
+        parked, lagging = [], []
+        for (of, handler), table in sorted(tables.held.items()):
+            for instance_id, held in table.items() if of == namespace else ():
+                if held.parked_at is not None:
+                    told = f"{handler}: instance {instance_id}, entry {held.seq}, message {held.ordinal}"
+                    parked.append((held.parked_at, f"{told}, since {held.parked_at}: {held.error}"))
+                elif held.next_at is not None and held.next_at < late:
+                    lagging.append(
+                        f"{handler}: instance {instance_id} was to be tried again at {held.next_at}"
+                    )
+        order = tables.posted.get(namespace, [])
+        for (of, handler), row in sorted(tables.handlers.items(), key=lambda item: item[0]):
+            waiting = order[bisect_right(order, row.reached) :]
+            if of != namespace or not waiting:
+                continue
+            _, instance_id, seq, _ = waiting[0]
+            at = next(
+                (entry["at"] for entry in self.view.entries(instance_id, after=seq - 1, newest_first=False)),
+                late,
+            )
+            if at < late:
+                lagging.append(f"{handler}: {len(waiting):,} waiting, the first of {at}")
+        yield from self.found("message_parked", [told for _, told in sorted(parked)])
+        yield from self.found("handler_lags", lagging)
 
     def _has(self, instance_id: UUID, *seqs: int) -> bool:
         there = {entry["seq"] for entry in self.view.entries(instance_id, after=0, newest_first=False)}

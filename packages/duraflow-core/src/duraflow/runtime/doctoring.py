@@ -19,7 +19,7 @@ async def doctor(
     exact: bool,
     sample: int,
     shown: int,
-    timeout: timedelta,  # noqa: ASYNC109 - of each statement, which the server keeps
+    timeout: object,  # noqa: ASYNC109 - of each statement, which the server keeps
 ) -> DoctorReport:
     """See `Runtime.doctor`."""
     engine.check_usable(None)

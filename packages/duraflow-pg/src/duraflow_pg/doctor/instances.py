@@ -70,7 +70,7 @@ async def check_instances(ward: Ward, looked: Looked) -> None:
     ward.census.instances = sum(group.count for group in groups)
     ward.census.ahead = sum(group.ahead for group in groups)
     looked.scanned = f"{ward.census.instances:,} instances, one pass"
-    versions, unreadable = ward.examination.with_stored(await ward.ask(_DEFINITIONS))  # type: ignore[arg-type]  # rows
+    versions, unreadable = ward.examination.with_stored(await ward.ask(_DEFINITIONS))
     ward.census.versions = versions
     looked.found("version_unreadable", unreadable)
     pinned: Counter[tuple[str, int]] = Counter()

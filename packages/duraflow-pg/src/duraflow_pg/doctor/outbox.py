@@ -59,7 +59,7 @@ CROSS JOIN LATERAL (
     ) AS few
 ) AS w
 WHERE a.namespace = %(namespace)s
-  AND greatest(h.at, a.updated_at) < coalesce(%(clock)s::timestamptz, now()) - %(late)s::interval
+  AND h.at < coalesce(%(clock)s::timestamptz, now()) - %(late)s::interval
 ORDER BY h.at, a.handler
 """
 

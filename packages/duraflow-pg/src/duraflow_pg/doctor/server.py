@@ -42,21 +42,23 @@ FROM pg_stat_replication r WHERE r.backend_xmin IS NOT NULL
 ORDER BY 1
 """
 
+# A handler that begins with what comes next stands at the server's own position.
 _AHEAD: Final = """
 WITH server AS (SELECT pg_snapshot_xmax(pg_current_snapshot()) AS next), last AS (
-    SELECT 'workflow_history' AS name, (
+    SELECT 'workflow_history' AS name, 0 AS may, (
         SELECT h.position FROM {history} h WHERE h.namespace = %(namespace)s ORDER BY h.position DESC LIMIT 1
     ) AS position
     UNION ALL
-    SELECT 'workflow_outbox', (
+    SELECT 'workflow_outbox', 0, (
         SELECT o.position FROM {outbox} o WHERE o.namespace = %(namespace)s ORDER BY o.position DESC LIMIT 1
     )
     UNION ALL
-    SELECT 'workflow_outbox_handlers', (
+    SELECT 'workflow_outbox_handlers', 1, (
         SELECT a.position FROM {outbox_handlers} a WHERE a.namespace = %(namespace)s ORDER BY a.position DESC LIMIT 1
     )
 )
-SELECT l.name, l.position::text, s.next::text FROM last l, server s WHERE l.position >= s.next ORDER BY 1
+SELECT l.name, l.position::text, s.next::text FROM last l, server s
+WHERE l.position > s.next OR (l.position = s.next AND l.may = 0) ORDER BY 1
 """
 
 _SETTINGS: Final = """

@@ -18,9 +18,10 @@ from duraflow.definition.workflow import Workflow
 from duraflow.diagnosis import AILMENTS, DoctorReport
 from duraflow.errors import InvalidArgument
 from duraflow.instance import Instance
+from duraflow.messages import Message, MessageHandler, MessageRetryPolicy
 from duraflow.runtime.aio import AsyncRuntime
 from duraflow.testing.clocks import START
-from duraflow.testing.conformance.subject import DAY, HOUR, SECOND, World, check
+from duraflow.testing.conformance.subject import DAY, HOUR, MINUTE, SECOND, World, check
 from duraflow.writes import ClearDue, Emitted, Receipt, SetDue, TimerRetry
 
 Break = Callable[[Any, Any, Instance, Instance], Awaitable[None]]
@@ -66,6 +67,13 @@ def _runtime(world: World, *workflows: Workflow, more: Mapping[str, Any] = EMPTY
         invariants=False,
         **options,
     )
+
+
+LETTER = Workflow(
+    name="letter",
+    initial="written",
+    states=[State("written", [Transition("post", target="posted", emits=["posted"])]), State("posted")],
+)
 
 
 @asynccontextmanager
@@ -346,6 +354,66 @@ async def a_message_of_nothing_is_found(world: World) -> None:
         await ports.outbox.add(unit, [Emitted(uuid4(), waiting.id, 7, 0, "sent")])
 
     await _found_only(world, "message_without_history", breaking)
+
+
+@check("inspector", "outbox")
+async def what_a_handler_cannot_take_is_found(world: World) -> None:
+    """It waits for a person, and later ones behind it."""
+    async with _runtime(world, LETTER, message_handlers=[_handler(_refuse)]) as runtime:
+        instance = await runtime.create(LETTER)
+        await runtime.fire(instance.id, "post")
+        await _dispatched(world, runtime)
+        report = await runtime.doctor()
+        assert _ours(report) == {"message_parked"}, str(report)
+        (found,) = [one for one in report.findings if one.code == "message_parked"]
+        assert str(instance.id) in found.rows[0]
+        assert "no stamps" in found.rows[0]
+
+
+@check("inspector", "outbox")
+async def a_handler_that_nobody_serves_is_found(world: World) -> None:
+    """Once a message waits for too long; not before, and no longer when it was delivered."""
+    async with _runtime(world, LETTER, message_handlers=[_handler(_take, start="now")]) as runtime:
+        await runtime.dispatch()
+        assert _ours(await runtime.doctor()) == set()
+        instance = await runtime.create(LETTER)
+        await runtime.fire(instance.id, "post")
+        world.clock.advance(MINUTE)
+        assert _ours(await runtime.doctor()) == set()
+        world.clock.advance(HOUR)
+        await _until(world, runtime, {"handler_lags"})
+        await _dispatched(world, runtime)
+        assert _ours(await runtime.doctor()) == set()
+
+
+def _take(message: Message) -> None:
+    """A handler that takes everything."""
+
+
+def _refuse(message: Message) -> None:
+    raise ValueError("no stamps")
+
+
+def _handler(call: Callable[[Message], None], **options: Any) -> MessageHandler:
+    return MessageHandler("post", call, retry=MessageRetryPolicy(park_after=1), **options)
+
+
+async def _dispatched(world: World, runtime: AsyncRuntime) -> None:
+    """Other transactions of a shared server may delay messages."""
+    for _ in range(1_000):
+        if (await runtime.dispatch()).total:
+            return
+        await world.driver.waits.sleep(0.01)
+    raise AssertionError("nothing was dispatched")
+
+
+async def _until(world: World, runtime: AsyncRuntime, codes: set[str]) -> None:
+    """For the same reason, what waits is seen to wait a little later."""
+    for _ in range(500):
+        if _ours(await runtime.doctor()) == codes:
+            return
+        await world.driver.waits.sleep(0.02)
+    raise AssertionError(str(await runtime.doctor()))
 
 
 @check("inspector", "definitions")
