@@ -81,6 +81,7 @@ ERRORS: list[tuple[str, str, dict[str, Any]]] = [
     ("bad_version", "version", {**one_state(), "version": True}),
     ("bad_version", "version", {**one_state(), "version": 1.0}),
     ("bad_version", "version", {**one_state(), "version": 2**31}),
+    ("bad_follows", "follows", {**one_state(), "follows": "newest"}),
     ("not_json", "metadata.when", {**one_state(), "metadata": {"when": DAY}}),
     ("not_json", "metadata", {**one_state(), "metadata": {1: 2}}),
     ("not_json", "metadata", {**one_state(), "metadata": ["a"]}),
