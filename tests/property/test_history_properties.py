@@ -98,7 +98,7 @@ NAMES: dict[str, Any] = {
     for kind, handlers in (("commands", COMMANDS), ("guard_names", GUARDS), ("delays", DELAYS))
 }
 CONTEXTS = st.fixed_dictionaries({}, optional={"n": st.integers(0, 3), "x": st.none()})
-PAYLOADS = st.one_of(st.none(), st.just({}), st.just({"amount": 1.0}))
+PAYLOADS: st.SearchStrategy[Any] = st.one_of(st.none(), st.just({}), st.just({"amount": 1.0}))
 
 
 @attrs.frozen

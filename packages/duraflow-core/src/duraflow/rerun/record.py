@@ -50,9 +50,7 @@ def results_of(candidate: Candidate, entry: HistoryEntry) -> Ran:
     return Ran(tuple(results))
 
 
-def written_of(
-    candidate: Candidate, ran: Ran, entry: HistoryEntry, versions: Versions, overlaid: Mapping[str, Any]
-) -> Change:
+def written_of(ran: Ran, entry: HistoryEntry, versions: Versions, overlaid: Mapping[str, Any]) -> Change:
     """What the commands wrote to the context, without what the entered state declared.
 
     Args:

@@ -13,8 +13,8 @@ from duraflow.definition.values import DelayRef, guard_refs
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import ChainTooDeep, CommandFailed, InvalidArgument
 from duraflow.fold import unborn
-from duraflow.handlers import Asked, HandlerTable
-from duraflow.instance import NO_CHANGE, ArmedTimer, HistoryEntry, Instance
+from duraflow.handlers import Asked, HandlerTable, handler_table
+from duraflow.instance import ArmedTimer, HistoryEntry, Instance
 from duraflow.machine.chain import AUTO, Machine, advance
 from duraflow.machine.guards import choose
 from duraflow.machine.requests import Ran, Run
@@ -26,14 +26,15 @@ from duraflow.rerun.verdicts import Differs, Raised, Unanswerable, Verdict
 _NO_ID = UUID(int=0)
 
 
-def rules_for(workflow: Workflow, rules: Rules, handlers: HandlerTable) -> Rules:
+def rules_for(workflow: Workflow, rules: Rules, given: HandlerTable) -> Rules:
     """The rules of a runtime for a rerun: no id is used up, and a guard or delay that cannot answer says so.
 
     Args:
-        handlers: guards and delays that go before those of the runtime.
+        given: guards and delays that go before those that the definition carries, and before those of the runtime.
     """
-    guards = {**rules.handlers.guards, **handlers.guards}
-    delays = {**rules.handlers.delays, **handlers.delays}
+    carried = handler_table((workflow,), commands=(), guards=(), delays=())
+    guards = {**rules.handlers.guards, **carried.guards, **given.guards}
+    delays = {**rules.handlers.delays, **carried.delays, **given.delays}
     used_guards, used_delays = _used(workflow)
     return attrs.evolve(
         rules,
@@ -291,12 +292,10 @@ class Rerunner:
         except StopIteration:
             return
         except (ChainTooDeep, CommandFailed, Raised) as error:
-            done = step.entries
-            _compare(entries, done)
-            entry = entries[min(len(done), len(entries) - 1)]
+            # Nothing of the step would have been recorded, its first entry neither.
             detail = "its automatic moves go on for ever" if isinstance(error, ChainTooDeep) else str(error)
             found = RerunOutcome(self._ours.state, "undone", detail=detail)
-            raise Differs(entry, recorded(entry), found) from error
+            raise Differs(entries[0], recorded(entries[0]), found) from error
 
     def _answer(self, step: Step, request: Run, entries: Sequence[HistoryEntry]) -> Ran:
         """What the commands of a hop answered then, with what they wrote put into the context."""
@@ -311,19 +310,21 @@ class Rerunner:
         if entry.event != request.event:
             raise Differs(entry, recorded(entry), landing)
         try:
-            ran = results_of(candidate, entry)
-        except Unanswerable:
+            return self._from_record(step, candidate, entry)
+        except Unanswerable as unanswerable:
             # Wherever it leads, it may be certain that it is elsewhere.
             if entry.to_state not in (candidate.target or state, candidate.error_target):
                 raise Differs(entry, recorded(entry), landing) from None
+            unanswerable.entry = entry
             raise
+
+    def _from_record(self, step: Step, candidate: Candidate, entry: HistoryEntry) -> Ran:
+        ran = results_of(candidate, entry)
         target = candidate.error_target if ran.failure is not None else candidate.target
         step.context.watch()
-        if (target or state) == entry.to_state:
+        if (target or step.state.name) == entry.to_state:  # else it differs, whatever was written
             overlaid = self._workflow.resolved[target].context if target is not None else {}
-            change = (
-                written_of(candidate, ran, entry, self._versions, overlaid) if entry.change else NO_CHANGE
-            )
+            change = written_of(ran, entry, self._versions, overlaid)
             for key in change.unset:
                 step.context.data.pop(key, None)
             step.context.data.update(change.set)
@@ -339,10 +340,18 @@ class Rerunner:
                 row.id, row.ref, at.seq, at.event, at.at, _state_before(at), verdict.expected, verdict.found
             )
         assert isinstance(verdict, Unanswerable)
+        at = verdict.entry or first
         return RerunUnknown(
-            row.id, row.ref, first.seq, first.event, first.at, _state_before(first), verdict.code, verdict.about,
+            row.id,
+            row.ref,
+            at.seq,
+            at.event,
+            at.at,
+            _state_before(at),
+            verdict.code,
+            verdict.about,
             verdict.reason,
-        )  # fmt: skip
+        )
 
 
 def recorded(entry: HistoryEntry) -> RerunOutcome:

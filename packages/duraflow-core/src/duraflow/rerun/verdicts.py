@@ -11,10 +11,15 @@ class Verdict(Exception):
 
 
 class Unanswerable(Verdict):
-    """The record does not say what would have happened."""
+    """The record does not say what would have happened.
+
+    Attributes:
+        entry: the entry that does not say it; None for the first of its step.
+    """
 
     def __init__(self, code: str, about: str, reason: str) -> None:
         super().__init__(reason)
+        self.entry: HistoryEntry | None = None
         self.code = code
         self.about = about
         self.reason = reason

@@ -50,8 +50,8 @@ async def replay(
         raise InvalidArgument("limit", f"{limit!r} is neither a positive whole number nor None for all")
     if type(keep) is not int or not 0 <= keep <= MAX_KEPT:
         raise InvalidArgument("keep", f"{keep!r} is not a whole number from 0 to {MAX_KEPT}")
-    own = handler_table((workflow,), commands=(), guards=guards, delays=delays)
-    rules = rules_for(workflow, engine.rules, own)
+    given = handler_table((), commands=(), guards=guards, delays=delays)
+    rules = rules_for(workflow, engine.rules, given)
     if instances is None:
         pages = _found(engine, work, query, limit, cursor)
     else:

@@ -92,7 +92,7 @@ class AsyncSeeing(AsyncBase):
             instances: which ones; else those that the filter finds, which is that of `list`.
             limit: at most so many of those that the filter finds; None for all. `report.cursor` goes on from there.
             keep: how many differences, and how many unknowns, are told in full (0 to 10,000); all are counted.
-            guards: guards that go before those of the runtime. So are `delays`.
+            guards: guards that go before those of the definition and of the runtime. So do `delays`.
             on_progress: called with the number of instances done, after every hundred, and at the end.
 
         Raises:
