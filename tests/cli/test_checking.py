@@ -37,14 +37,14 @@ def test_a_workflow_is_explored_without_a_database(folder: Shell) -> None:
     assert "door" in folder("check", "--app", "doors").out
     folder.write("pyproject.toml", '[tool.duraflow]\napp = "doors"\nproperties = "doors:properties"\n')
     done = folder("check", "--save", "found", code=Code.NO)
-    assert re.search(r"broken +at_most\(1, 'close'\)", done.out)
+    assert re.search(r'broken +at_most\(1, "close"\)', done.out)
     assert done.err == "saved found/test_door_v1_2.py\n"
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "found"],
         cwd=folder.folder, env={**plain_environment(), "PYTHONPATH": "."}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 1
-    assert "at_most(1, 'close') is broken" in ran.stdout
+    assert 'at_most(1, "close") is broken' in ran.stdout
     report = folder("check", "door", "--json", code=Code.NO).json
     assert (report["ok"], [w["workflow"] for w in report["workflows"]]) == (False, ["door"])
 
