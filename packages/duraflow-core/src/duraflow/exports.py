@@ -7,11 +7,12 @@ last. Values stand as they are stored: no application type is needed to write th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from duraflow._json_values import text_problem
 from duraflow.codec import canonical_json
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import DuraflowError, InvalidArgument
@@ -114,6 +115,11 @@ def read_line(text: object) -> Record:
         found = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise _wrong(f"it is no JSON: {error}") from error
+    # Escaped, or as they are: what no database keeps. Looked for in the values only if the text may have some.
+    if "\\u0000" in text or "\0" in text or "\\ud" in text.lower() or not _is_utf8(text):
+        for part in _texts(found):
+            if problem := text_problem(part):
+                raise _wrong(f"a text in it cannot be stored: {problem}")
     kind = found.get("type") if isinstance(found, dict) else None
     if kind not in ("header", "definition", "instance", "end"):
         raise _wrong("it is no line of an export: its `type` is none of header, definition, instance, end")
@@ -126,6 +132,27 @@ def read_line(text: object) -> Record:
                 "import it with the version of Duraflow that wrote it, or a newer one"
             )
     return found  # type: ignore[no-any-return]
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    """Every text of a JSON tree, names included."""
+    if isinstance(tree, str):
+        yield tree
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            yield key
+            yield from _texts(value)
+    elif isinstance(tree, list):
+        for item in tree:
+            yield from _texts(item)
 
 
 def read_definition(line: Record) -> Workflow:

@@ -250,6 +250,7 @@ class Importer:
     async def _write(self, batch: Sequence[Read]) -> None:
         together = [one for one in batch if not one.receipts]
         conflicts: list[tuple[Read, DuraflowError]] = []
+        refused: list[tuple[Read, DuraflowError]] = []
         written: list[Read] = []
 
         async def attempt() -> None:
@@ -266,8 +267,8 @@ class Importer:
                 elif isinstance(error, StoreUnavailable) and error.retryable:
                     again = error
                 else:
-                    raise error
-            if again is not None:
+                    refused.append((one, error))
+            if again is not None and not refused:
                 raise again
 
         try:
@@ -286,6 +287,10 @@ class Importer:
                 instances=self.result.instances + len(written),
                 entries=self.result.entries + sum(len(one.writes.entries) for one in written),
             )
+        for one, failure in refused:
+            if isinstance(failure, StoreUnavailable) and failure.outcome == "unknown":
+                raise failure
+            raise ImportRefused(one.line, str(failure), self.result.instances) from failure
         for one, conflict in sorted(conflicts, key=lambda found: found[0].line):
             await self._conflict(one, conflict)
 
@@ -343,6 +348,10 @@ def _check_rest(instance: Instance, receipts: Any, messages: Any, retries: Any) 
     places = [(message.seq, message.ordinal) for message in messages]
     if len(set(places)) != len(places) or any(not 1 <= seq <= instance.version for seq, _ in places):
         raise _refused(f"its messages are not those of instance {instance.id}")
+    if any(not message.topic or message.ordinal >= 2**31 for message in messages):
+        raise _refused("one of its messages cannot be kept: it needs a topic, and a small ordinal")
+    if instance.ref == "":
+        raise _refused("its ref is empty")
     strange = set(retries) - {timer.event for timer in instance.timers}
     if strange:
         raise _refused(f"it has tries of timers it does not have: {', '.join(sorted(strange))}")
