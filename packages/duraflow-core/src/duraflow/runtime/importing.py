@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from typing import Any, get_args
+from typing import Any
 from uuid import UUID
 
 import attrs
 
 from duraflow.definition.serial import difference
-from duraflow.definition.values import OUTCOMES
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import (
     AlreadyExists,
@@ -20,19 +19,11 @@ from duraflow.errors import (
     StoreUnavailable,
 )
 from duraflow.exports import read_definition, read_instance, read_line
-from duraflow.instance import EntryKind, EntryStatus, Instance
-from duraflow.integrity import history_breaches, row_breaches
 from duraflow.ports.retention import Whole
-from duraflow.records import (
-    entry_from_record,
-    instance_from_record,
-    message_from_record,
-    receipt_from_record,
-    retries_from_text,
-)
 from duraflow.retention import ImportResult, Skipped
 from duraflow.runtime.engine import Engine
-from duraflow.writes import Failed, Receipt, SetDue, Writes
+from duraflow.runtime.incoming import Read, read_whole
+from duraflow.writes import Failed
 
 BATCH = 100
 """How many instances are written together, at most."""
@@ -42,23 +33,6 @@ ENTRIES = 2_000
 
 MAX_SKIPS = 100
 """How many of the skipped are named in the result."""
-
-
-@attrs.frozen
-class Read:
-    """An instance as its line says, checked.
-
-    Attributes:
-        receipts: those beyond the one that goes with the write.
-    """
-
-    line: int
-    writes: Writes
-    receipts: tuple[Receipt, ...]
-
-    @property
-    def instance(self) -> Instance:
-        return self.writes.after
 
 
 @attrs.define(eq=False)
@@ -169,50 +143,20 @@ class Importer:
         Raises:
             InvalidArgument: they do not.
         """
-        codec = self._engine.codec
-        try:
-            instance = instance_from_record(whole.instance, codec)
-            entries = tuple(entry_from_record(entry, codec) for entry in whole.entries)
-            receipts = tuple(receipt_from_record(receipt, codec) for receipt in whole.receipts)
-            messages = tuple(
-                message_from_record(message, codec)
-                for message in whole.messages
-                if self._delivered or not message["delivered"]
-            )
-            retries = retries_from_text(whole.retries)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _refused(
-                f"a part of it is not what is kept there: {type(error).__name__}: {error}"
-            ) from error
-        for entry in entries:
-            if entry.kind not in get_args(EntryKind) or entry.status not in get_args(EntryStatus):
-                raise _refused(f"entry {entry.seq} is of an unknown kind: {entry.kind!r}, {entry.status!r}")
-        if instance.outcome not in (None, *OUTCOMES):
-            raise _refused(f"{instance.outcome!r} is no outcome")
+        name = whole.instance["workflow"]
+        governing = whole.instance["definition_version"]
         # What governs it must be known here; what once governed it may be gone.
-        if await self._version(instance.workflow, instance.definition_version) is None:
-            raise _refused(
-                f"version {instance.definition_version} of workflow {instance.workflow!r} is not known here, "
-                "and no line before says what it is"
+        if await self._version(name, governing) is None:
+            raise InvalidArgument(
+                "line",
+                f"version {governing} of workflow {name!r} is not known here, and no line before says what it is",
             )
         versions = {
-            (instance.workflow, version): found
-            for version in {instance.definition_version, *(entry.definition_version for entry in entries)}
-            if (found := await self._version(instance.workflow, version)) is not None
+            (name, version): found
+            for version in {governing, *(entry["definition_version"] for entry in whole.entries)}
+            if (found := await self._version(name, version)) is not None
         }
-        for breach in (*history_breaches(instance, entries, versions), *row_breaches(instance, versions)):
-            # In a state that its definition lacks, an operator has put it.
-            if breach.code != "unknown_state":
-                raise _refused(f"instance {instance.id}: {breach.what}")
-        _check_rest(instance, receipts, messages, retries)
-        due: SetDue | None = None
-        if instance.timers:
-            times = [retries[t.event].next_at if t.event in retries else t.due_at for t in instance.timers]
-            due = SetDue(min((at for at in times if at is not None), default=None), retries)
-        elif instance.continuation is not None:
-            due = SetDue(instance.updated_at)
-        first = receipts[0] if receipts else None
-        return Read(self._number, Writes(None, instance, entries, due, first, messages), receipts[1:])
+        return read_whole(self._number, whole, versions, self._engine.codec, delivered=self._delivered)
 
     async def flush(self) -> None:
         """Write what was read.
@@ -325,40 +269,6 @@ class Importer:
         keys = [(r.workflow, r.key) for r in receipts if r is not None and r.workflow is not None]
         found = await store.find_creations(None, keys) if store is not None and keys else {}
         return next((receipt.instance_id for receipt in found.values()), None)
-
-
-def _check_rest(instance: Instance, receipts: Any, messages: Any, retries: Any) -> None:
-    """What belongs to an instance beside its history must speak of that history.
-
-    Raises:
-        InvalidArgument: it does not.
-    """
-    for receipt in receipts:
-        if not 1 <= receipt.first_seq <= receipt.last_seq <= instance.version:
-            raise _refused(
-                f"the receipt {receipt.key!r} is of entries that instance {instance.id} does not have"
-            )
-        if not 1 <= len(receipt.key.encode()) <= 256 or "\0" in receipt.key:
-            raise _refused(f"{receipt.key!r} cannot be the key of a receipt")
-        if receipt.workflow not in (None, instance.workflow) or (receipt.workflow and receipt.first_seq != 1):
-            raise _refused(f"the receipt {receipt.key!r} is of another creation")
-    keys = [(receipt.workflow, receipt.key) for receipt in receipts]
-    if len(set(keys)) != len(keys):
-        raise _refused("it has two receipts for one key")
-    places = [(message.seq, message.ordinal) for message in messages]
-    if len(set(places)) != len(places) or any(not 1 <= seq <= instance.version for seq, _ in places):
-        raise _refused(f"its messages are not those of instance {instance.id}")
-    if any(not message.topic or message.ordinal >= 2**31 for message in messages):
-        raise _refused("one of its messages cannot be kept: it needs a topic, and a small ordinal")
-    if instance.ref == "":
-        raise _refused("its ref is empty")
-    strange = set(retries) - {timer.event for timer in instance.timers}
-    if strange:
-        raise _refused(f"it has tries of timers it does not have: {', '.join(sorted(strange))}")
-
-
-def _refused(reason: str) -> InvalidArgument:
-    return InvalidArgument("line", reason)
 
 
 def importer(engine: Engine, on_conflict: object, messages: object) -> Importer:

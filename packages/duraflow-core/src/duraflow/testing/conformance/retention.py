@@ -499,6 +499,10 @@ async def a_line_that_does_not_add_up_is_refused(world: World) -> None:
             (lambda line: line["receipts"][0].update(key=""), "key"),
             (lambda line: line["receipts"].append(line["receipts"][0]), "two receipts"),
             (lambda line: line.update(retries={"other": _retry()}), "other"),
+            (lambda line: line.update(retries={"expire": _retry() | {"next_at": "2024-01-01"}}), "time zone"),
+            (lambda line: line["history"][1].update(trigger=[]), "trigger"),
+            (lambda line: line["history"][0].update(timers=[{}]), "timers"),
+            (lambda line: line["messages"].append({}), "messages"),
         ]
         for change, match in changes:
             line = json.loads(lines[-2])
