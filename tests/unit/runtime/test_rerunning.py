@@ -13,7 +13,9 @@ import pytest
 from duraflow import (
     ArmedTimer,
     Blocker,
+    Codec,
     CommandRef,
+    CommandResult,
     Failure,
     InstanceNotFound,
     InvalidArgument,
@@ -22,8 +24,11 @@ from duraflow import (
     Transition,
     Workflow,
 )
+from duraflow.handlers import handler_table
+from duraflow.machine.step import Rules
 from duraflow.memory import InMemoryPersistence
 from duraflow.rerun import RerunDifference, RerunGroup, RerunOutcome, RerunReport, RerunUnknown
+from duraflow.rerun.rerunner import Rerunner, rules_for
 from duraflow.testing import ManualClock
 from duraflow.testing.clocks import START
 
@@ -271,6 +276,13 @@ def test_who_wrote_what_is_not_guessed() -> None:
     still = go(Transition("go", target="done", commands=[quiet, quiet]), version=1)
     same(still, go(Transition("go", target="done", commands=[quiet])), fire("go", n=3))
 
+    def declared(*commands: Any) -> Workflow:
+        sent = State("sent", [Transition("end", target="done")], context={"limit": 5})
+        return case(State("new", [Transition("go", target="sent", commands=commands)]), sent)
+
+    # What the entered state declared was written by no command.
+    same(declared(quiet, quiet), declared(quiet), fire("go", n=3))
+
 
 def test_failures_go_where_they_would_go() -> None:
     """To another error target; nowhere without one; on, if the command is best effort now, as far as is recorded."""
@@ -487,6 +499,83 @@ def test_what_an_operator_did_is_taken_as_recorded() -> None:
     )  # fmt: skip
     same(states(1), states(2), cancel)
     same(states(1), states(2), cancel, force("odd", limit=5), went)
+
+
+def test_an_upgrade_is_taken_as_recorded() -> None:
+    """With the timers that it kept, the context that it made, and the automatic moves that followed it."""
+
+    def version(number: int, *automatic: Transition, after: timedelta = DAY) -> Workflow:
+        return case(
+            State("new", [Transition("go", target="done"), Transition("expire", target="bad", after=after)]),
+            State("mid", [*automatic, Transition("go", target="done", guard=small)]),
+            version=number,
+        )  # fmt: skip
+
+    clock, persistence = ManualClock(), InMemoryPersistence()
+    first, second = version(1), version(2, Transition(target="done", guard="ready"))
+    asks = {"ready": lambda context: context.get("ready", False), "small": small}
+    with Runtime(workflows=[first], persistence=persistence, clock=clock, guards=asks) as runtime:
+        ids = [runtime.create("case", {"n": n}).id for n in range(2)]
+    clock.advance(HOUR)
+    with Runtime(workflows=[first, second], persistence=persistence, clock=clock, guards=asks) as runtime:
+        plan = runtime.plan_upgrade("case", 1, 2)
+        assert runtime.apply_upgrade(plan, limit=1).moved == 1
+        mapped = runtime.plan_upgrade(
+            "case", 1, 2, states={"new": "mid"}, transform=lambda context, _: {**context, "ready": True}
+        )
+        assert runtime.apply_upgrade(mapped).moved == 1
+        clock.advance(DAY)
+        assert runtime.fire_due_timers().fired == 1
+        assert {runtime.get(one).state for one in ids} == {"bad", "done"}
+        assert runtime.replay(second).ok
+        lost = attrs.evolve(
+            second, version=3, states=[state for state in second.states if state.name != "mid"]
+        )
+        assert [(found.code, found.about) for found in runtime.replay(lost).unknowns] == [("state", "mid")]
+        (found,) = runtime.replay(version(3)).differences
+        assert (found.expected.kind, found.found.kind) == ("enters 'done', done", "rests in 'mid'")
+
+
+def test_a_chain_that_a_worker_went_on_with_is_followed_further() -> None:
+    """Its continuation begins a step of its own, with the payload that began the chain, and results from the record."""
+    external = CommandRef("quiet", external=True)
+    waits = case(
+        State("new", [Transition("go", target="mid")]),
+        State("mid", [Transition(target="done", guard=small, commands=[external])]),
+    )
+    clock = ManualClock()
+    with Runtime(
+        workflows=[waits], persistence=InMemoryPersistence(), clock=clock, commands=COMMANDS, guards=[small]
+    ) as runtime:
+        created = runtime.create("case")
+        fire("go", n=1)(runtime, created.id, clock)
+        row, entries = runtime.get(created.id), runtime.history(created.id)
+    went_on = attrs.evolve(
+        entries[-1], seq=3, event="$auto", from_state="mid", to_state="done", at=START + DAY, payload=None,
+        attempt_id=uuid4(), commands=(CommandResult("quiet"),), outcome="done",
+    )  # fmt: skip
+    after = attrs.evolve(row, continuation=None, state="done", outcome="done", version=3)
+
+    def run(workflow: Workflow, *last: Any) -> Any:
+        rules = Rules(
+            handler_table([waits], commands=COMMANDS, guards=[small], delays=()), Codec(), uuid4, 10
+        )
+        given = handler_table((), commands=(), guards=(), delays=())
+        rerunner = Rerunner(workflow, rules_for(workflow, rules, given), {1: waits}, after)
+        for step in ([entries[0]], [entries[1]], *last):
+            found = rerunner.take(step)
+            if found is not None:
+                return found
+        return rerunner.end()
+
+    assert run(waits, [went_on]) is None
+    found = run(waits, [attrs.evolve(went_on, commands=(CommandResult("other"),))])
+    assert (found.seq, found.code, found.about) == (3, "command", "quiet")
+    resting = case(
+        State("new", [Transition("go", target="mid")]), State("mid", [Transition("end", target="done")])
+    )
+    found = run(resting, [went_on])
+    assert (found.seq, found.found.kind) == (3, "rests in 'mid'")
 
 
 # --- the report -------------------------------------------------------------------------------------------------------

@@ -189,10 +189,11 @@ class Rerunner:
         ours = attrs.evolve(self._ours, continuation=None)
         step = self._step(ours, first)
         if first.kind == "upgraded":
-            timers = ours.timers if first.timers is None else first.timers
+            timers = self._then if first.timers is None else first.timers
             step.upgrade(target, timers, first.change.apply(ours.context) if first.change else None)
-            moved = more or first.from_state != first.to_state
-            return step, advance(step, None, first.event, None, self._rules) if moved else None
+            # A sweep that takes out a timer which its version does not have goes no further.
+            cleared = first.trigger.get("by") == "timer" and first.from_state == first.to_state and not more
+            return step, None if cleared else advance(step, None, first.event, None, self._rules)
         given = self._given(first, target) if first.entered else first.change.set
         outcome = None if first.entered else first.outcome
         step.operate(

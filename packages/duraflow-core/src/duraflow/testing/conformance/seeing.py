@@ -10,12 +10,12 @@ from uuid import UUID, uuid4
 import attrs
 import pytest
 
-from duraflow.definition.values import CommandRef, State, Transition, Wildcard
+from duraflow.definition.values import CommandRef, State, Transition, Wildcard, all_of, not_
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InstanceNotFound, InvalidArgument
 from duraflow.instance import ArmedTimer, Blocker, Instance
 from duraflow.reasons import WaitingTimer
-from duraflow.results import Failure
+from duraflow.results import Failure, NewInstance
 from duraflow.runtime.options import TimerRetryPolicy
 from duraflow.testing.clocks import START
 from duraflow.testing.conformance.made_up import entry, moved
@@ -426,3 +426,119 @@ async def why_tells_what_else_stands_in_its_way(world: World) -> None:
         found = await runtime.why(created.id)
         assert (found.reason, found.events) == ("no_definition", ())
         assert "no definition of workflow 'slow' version 2" in str(found)
+
+
+# --- replay ---------------------------------------------------------------------------------------------------------
+
+
+@check("due")
+async def a_history_goes_the_same_way_again(world: World) -> None:
+    """Against the same definition nothing differs and nothing is unknown, and nothing is touched."""
+    async with world.runtime(FINE) as runtime:
+        seen, last = await live(world, runtime)
+        await runtime.create("fine", {"owed": 1})
+        history = await runtime.history(last.id)
+        report = await runtime.replay(FINE)
+        assert (report.total, report.same, report.groups, report.cursor) == (2, 2, (), None)
+        assert report.ok
+        assert await runtime.replay(Workflow.from_json(FINE.to_json())) == report
+        assert await runtime.history(last.id) == history
+        assert await runtime.get(last.id) == last == seen[-1]
+
+
+@check("due")
+async def a_history_that_would_have_gone_otherwise_is_told(world: World) -> None:
+    """The first entry that differs, with what was and what would have been; what the record lacks is unknown."""
+
+    def strict(payload: Any) -> bool | Blocker:
+        return (payload or {}).get("amount", 0) >= 20 or Blocker("tiny", "it is tiny", {"least": 20})
+
+    async with world.runtime(FINE) as runtime:
+        _, last = await live(world, runtime)
+        history = await runtime.history(last.id)
+        tiny = next(entry for entry in history if (entry.payload or {}).get("amount") == 5)
+        changed = attrs.evolve(
+            FINE,
+            version=2,
+            states=[
+                attrs.evolve(
+                    state,
+                    transitions=[
+                        attrs.evolve(transition, guard=all_of(strict, not_(enough)))
+                        if transition.commands
+                        else transition
+                        for transition in state.transitions
+                    ],
+                )
+                for state in FINE.states
+            ],
+        )
+        report = await runtime.replay(changed, instances=[("fine", "F1")])
+        (found,) = report.differences
+        assert (found.instance_id, found.seq, found.event, found.at) == (last.id, tiny.seq, "pay", tiny.at)
+        assert (found.expected.status, found.found.status, found.found.state) == (
+            "success",
+            "rejected",
+            "sent",
+        )
+        assert [blocker.code for blocker in found.found.blockers] == ["too_little", "tiny"]
+        assert (report.same, report.different, report.unknown) == (0, 1, 0)
+        later = attrs.evolve(
+            FINE,
+            version=2,
+            states=[
+                attrs.evolve(
+                    state,
+                    transitions=[
+                        attrs.evolve(transition, after=2 * DAY) if transition.after == DAY else transition
+                        for transition in state.transitions
+                    ],
+                )
+                for state in FINE.states
+            ],
+        )
+        report = await runtime.replay(later)
+        assert [(found.code, found.about) for found in report.unknowns] == [("timer", "remind")]
+
+
+@check("due")
+async def many_histories_are_run_page_by_page(world: World) -> None:
+    """As many as asked for, of those that a filter finds; the cursor goes on, and progress is told."""
+    async with world.runtime(FINE) as runtime:
+        await runtime.create_many(
+            [NewInstance("fine", {"owed": n}, {"even": n % 2 == 0}) for n in range(205)]
+        )
+        done: list[int] = []
+        first = await runtime.replay(FINE, limit=150, oldest_first=True, on_progress=done.append)
+        assert (first.total, first.same, done) == (150, 150, [100, 150])
+        rest = await runtime.replay(FINE, limit=None, oldest_first=True, cursor=first.cursor)
+        assert (rest.total, rest.cursor) == (55, None)
+        assert (await runtime.replay(FINE, metadata={"even": True})).total == 103
+        assert (await runtime.replay(FINE, state="paid")).total == 0
+
+
+@check("due", "definitions")
+async def what_a_version_declared_is_known_from_the_store(world: World) -> None:
+    """Its code may be gone: the snapshot says what a state declared, and so what a creator gave."""
+
+    def door(version: int, limit: int) -> Workflow:
+        return Workflow(
+            name="door",
+            version=version,
+            initial="shut",
+            states=[
+                State("shut", [Transition("open", target="open", guard="light")], context={"limit": limit}),
+                State("open", final=True),
+            ],
+        )
+
+    guards = {"light": lambda context: context["limit"] > 1}
+    async with world.runtime(door(1, 2), guards=guards) as runtime:
+        plain = await runtime.create("door")
+        own = await runtime.create("door", {"limit": 5})
+        await runtime.fire(own.id, "open")
+    async with world.runtime(door(2, 3), guards=guards, invariants=False) as runtime:
+        report = await runtime.replay(door(2, 3))
+        assert (report.total, report.same, report.different, report.unknown) == (2, 1, 0, 1)
+        (found,) = report.unknowns
+        assert (found.instance_id, found.seq, found.code, found.about) == (plain.id, 1, "context", "limit")
