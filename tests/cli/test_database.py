@@ -56,6 +56,7 @@ def test_a_feed_is_mended_after_a_restore(shop: Shell, create: Callable[..., str
     assert len(here("changes", "--json").lines) == 1
 
 
+@pytest.mark.pg
 def test_a_database_for_trying_things(folder: Shell) -> None:
     """`dev` prints where it is when it can be used, and takes it away at the end."""
     with subprocess.Popen(

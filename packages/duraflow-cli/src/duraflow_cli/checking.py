@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from duraflow import DefinitionError, InvalidArgument, Workflow
-from duraflow.verify import Invariant, Property, Report, explore
 from duraflow_cli.asked import Asked, Settings, code_only, everything, importable, settings
 from duraflow_cli.codes import Code
 from duraflow_cli.failing import Refused
@@ -19,7 +19,10 @@ from duraflow_cli.finding import at_rest, imported, opened, place_of
 from duraflow_cli.inputs import DurationText
 from duraflow_cli.output import Output, note, visible, write
 
-Properties = tuple[Property | Invariant, ...]
+if TYPE_CHECKING:
+    from duraflow.verify import Invariant, Property, Report
+
+    Properties = tuple[Property | Invariant, ...]
 
 
 @click.command(short_help="Verify workflows before they run.")
@@ -55,6 +58,8 @@ def check(
         raise Refused(
             f"the application has no workflow {workflow!r}; it has {', '.join(names)}", Code.NOT_FOUND
         )
+    from duraflow.verify import explore
+
     held = _Held.read(found, properties or found.properties, names)
     reports = [
         (w, explore(w, properties=held.of(w))) for w in sorted(chosen, key=lambda w: (w.name, w.version))
