@@ -597,10 +597,7 @@ def test_clocks_that_are_apart_are_found(pg_dsn: str, namespace: str) -> None:
 def test_settings_that_are_unsafe_are_told(fresh_pg_dsn: str, namespace: str) -> None:
     """As information: who sets them may know why."""
     name = psycopg.conninfo.conninfo_to_dict(fresh_pg_dsn)["dbname"]
-    look(
-        fresh_pg_dsn,
-        sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(sql.Identifier(str(name))),
-    )
+    look(fresh_pg_dsn, f'ALTER DATABASE "{name}" SET synchronous_commit = off')
     with parcels(fresh_pg_dsn, namespace) as runtime:
         report = runtime.doctor()
         assert "synchronous_commit = off" in _rows(report, "setting_unsafe")
