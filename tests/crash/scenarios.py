@@ -89,6 +89,7 @@ class Told:
     entries: list[HistoryEntry] = attrs.field(factory=list)
     created: list[UUID] = attrs.field(factory=list)
     deleted: list[UUID] = attrs.field(factory=list)
+    answers: list[Any] = attrs.field(factory=list)
 
     def result(self, result: Any) -> Any:
         """Remember what a call returned."""
@@ -202,4 +203,59 @@ async def operators(runtime: AsyncRuntime, told: Told, clock: ManualClock) -> No
     await runtime.delete(two.id, force=True)
 
 
-SCENARIOS = [chains, free_moves, sweeps, many, one_transaction, operators]
+async def keyed(runtime: AsyncRuntime, told: Told, clock: ManualClock) -> None:
+    """Every request under a key, so that it can be sent again, whatever became of it the first time."""
+
+    def answered(*answers: Any) -> Any:
+        told.answers += [told.result(answer) for answer in answers]
+        return answers[0]
+
+    first = answered(await runtime.create("claim", key="c1", ref="R1"))
+    second, third = answered(
+        await runtime.create_many(
+            [NewInstance("claim", key="c2"), NewInstance("claim", {"unwilling": True}, key="c3")]
+        )
+    )
+    answered(await runtime.fire(first.id, "note", {"n": 1}, key="k"))
+    answered(await runtime.fire(second.id, "ask", key="k"))
+    answered(
+        await runtime.fire_many(
+            [
+                Firing(third.id, "ask", key="k"),
+                Firing(second.id, "end", key="k2"),
+                Firing(third.id, "note", key="k2"),
+            ]
+        )
+    )
+    async with runtime.transaction() as tx:
+        decided = await tx.fire(first.id, "decide", key="k2", keep_for=DAY)
+        created = await tx.create("claim", {"declined": True}, key="c4")
+        settled = await tx.fire(created.id, "decide", key="k")
+    answered(decided, created, settled)
+
+
+KEYED_HISTORIES = {
+    "c1": ["$created", "$auto", "note", "decide", "$auto", "$auto"],
+    "c2": ["$created", "$auto", "ask", "end"],
+    "c3": ["$created", "$auto", "ask", "note"],
+    "c4": ["$created", "$auto", "decide", "$auto", "$auto"],
+}
+"""What `keyed` does, by the key of the creation, however often it is done."""
+
+
+async def keyed_again(runtime: AsyncRuntime, told: Told, clock: ManualClock) -> None:
+    """Send all of `keyed` again: what was told is told again, and everything is there once (invariant 6)."""
+    second = Told()
+    await keyed(runtime, second, clock)
+    assert second.answers[: len(told.answers)] == told.answers
+    assert sum(row.count for row in await runtime.count()) == len(KEYED_HISTORIES)
+    for key, events in KEYED_HISTORIES.items():
+        context = {"c3": {"unwilling": True}, "c4": {"declined": True}}.get(key, {})
+        instance = await runtime.create("claim", context, key=key, ref="R1" if key == "c1" else None)
+        assert [entry.event for entry in await runtime.history(instance.id)] == events
+
+
+AGAIN = {keyed: keyed_again}
+"""What the recovery after some scenarios does first."""
+
+SCENARIOS = [chains, free_moves, sweeps, many, one_transaction, operators, keyed]

@@ -16,7 +16,7 @@ from duraflow.testing import ManualClock, acheck_invariants, crash_attempts
 from duraflow.testing.driver import AsyncioDriver, BlockingDriver, Driver
 from duraflow_pg import AsyncPgPersistence, PgPersistence
 from tests.crash.letters import Letters, Mailbox, MemoryMailbox, PgMailbox
-from tests.crash.scenarios import CLAIM, DAY, SCENARIOS, Told, commands
+from tests.crash.scenarios import AGAIN, CLAIM, DAY, SCENARIOS, Told, commands
 from tests.support.databases import new_namespace
 
 Scenario = Callable[[AsyncRuntime, Told, ManualClock], Coroutine[Any, Any, None]]
@@ -133,7 +133,7 @@ async def _run(scenario: Scenario, runtime: AsyncRuntime, told: Told, clock: Man
         await scenario(started, told, clock)
 
 
-async def _recover(kind: Kind, store: Store, told: Told, clock: ManualClock) -> None:
+async def _recover(kind: Kind, store: Store, scenario: Scenario, told: Told, clock: ManualClock) -> None:
     """A fresh process on the same store: everything holds, and whoever is open can be led to its end."""
     persistence = store.persistence()
     async with _runtime(kind, persistence, store, Told(), clock) as runtime:
@@ -164,6 +164,9 @@ async def _recover(kind: Kind, store: Store, told: Told, clock: ManualClock) -> 
                 assert entry.instance_id in told.deleted
         for instance_id in told.created:
             assert instance_id in before.instances or instance_id in told.deleted
+        if scenario in AGAIN:
+            await AGAIN[scenario](runtime, told, clock)
+            before = await check(before)
         # Life goes on.
         clock.advance(9 * DAY)
         await runtime.fire_due_timers()
@@ -194,7 +197,7 @@ def test_every_crash_point(
             runtime = _runtime(kind, attempt.persistence, stores[-1], told, clock)
             kind.driver.run(_run(scenario, runtime, told, clock))
         try:
-            kind.driver.run(_recover(kind, stores[-1], told, clock))
+            kind.driver.run(_recover(kind, stores[-1], scenario, told, clock))
         except BaseException as error:
             error.add_note(str(attempt))
             raise
