@@ -67,6 +67,16 @@ def test_what_may_be_named(name: str, folder: Shell, pg_dsn: str, namespace: str
     made = here("--app", name, "create", workflow, "--json").json["id"]
     assert here("fire", made, event, "--app", name, "--json").json["to_state"] == last
     assert here("history", made, "--json").json[-1]["to_state"] == last
+    if workflow == "bell":  # what comes one by one comes from an asyncio runtime, too
+        changes, export, limited = here.many(
+            [
+                [*words, "--app", name]
+                for words in (["changes", "--json"], ["export", made], ["changes", "--limit", "1"])
+            ]
+        )
+        assert [line["entry"]["to_state"] for line in changes.lines] == ["still", "rung"]
+        assert len(export.lines) == 4
+        assert limited.code == Code.DONE
 
 
 def test_a_ready_runtime_knows_its_database(folder: Shell, pg_dsn: str, namespace: str) -> None:
@@ -93,51 +103,63 @@ def test_the_nearest_pyproject_that_says_something(folder: Shell, pg_dsn: str) -
     assert below("list", "--json", "--namespace", "elsewhere").json == {"instances": [], "cursor": None}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "pyproject", "said"),
-    [
-        (["diagram"], None, "this needs the application's code; name it with --app MODULE:NAME"),
-        (["diagram", "--app", "nowhere:x"], None, "--app: there is no module 'nowhere'"),
-        (["diagram", "--app", "shop:nothing"], None, "--app: 'shop' has no 'nothing'; it has "),
-        (["diagram", "--app", "shop:"], None, "--app: 'shop:' is not MODULE:NAME"),
-        (["diagram", "--app", "shop:Payment"], None, "shop:Payment"),
-        (["diagram", "--app", "bells:unannotated"], None, "annotate it with `-> AsyncRuntime`"),
-        (
-            ["diagram"],
-            '[tool.duraflow]\napp = "nowhere"\n',
-            "[tool.duraflow] app: there is no module 'nowhere'",
-        ),
-        (
-            ["list"],
-            '[tool.duraflow]\ndsn = "x"\n',
-            "not 'dsn'; a database is named in .env or the environment",
-        ),
-        (["list"], "[tool.duraflow\n", "cannot be read"),
-        (["list"], None, "--dsn: no database was named; give --dsn, or set DURAFLOW_DSN or DATABASE_URL"),
-        (["list", "--dsn", "mysql://x"], None, "--dsn: is not a postgresql:// URL"),
-        (["list", "--schema", "pg_x"], None, "--schema: "),
-        (["list", "--namespace", " "], None, "--namespace: ' ' is blank"),
-        (["show", "x"], None, "Invalid value for 'TARGET': 'x' is neither an id nor WORKFLOW:REF"),
-        (["list", "--metadata", "{"], None, "is not JSON"),
-        (["list", "--metadata", "[]"], None, "is not a JSON object"),
-        (["list", "--metadata", "@nowhere.json"], None, "cannot read 'nowhere.json'"),
-        (["list", "--created-since", "2026-11-21T09:00"], None, "has no time zone"),
-        (["nonsense"], None, "No such command 'nonsense'"),
-    ],
-)
-def test_what_is_asked_wrongly_is_one_clear_line(
-    arguments: list[str], pyproject: str | None, said: str, folder: Shell
-) -> None:
+def test_what_is_asked_wrongly_is_one_clear_line(folder: Shell) -> None:
     """Ends with 2, says what to do, on stderr, without a traceback."""
     folder.write("shop.py", SHOP)
     folder.write("bells.py", ASYNC)
-    if pyproject is not None:
-        folder.write("pyproject.toml", pyproject)
-    done = folder(*arguments, code=Code.MISUSED)
-    assert done.out == ""
-    assert done.err.startswith("duraflow: ")
-    assert said in done.err
-    assert "Traceback" not in done.err
+    for (arguments, said), done in zip(
+        _WRONG, folder.many([arguments.split(" ") for arguments, _ in _WRONG]), strict=True
+    ):
+        assert (done.code, done.out) == (Code.MISUSED, ""), arguments
+        assert done.err.startswith("duraflow: ")
+        assert said in done.err
+        assert "Traceback" not in done.err
+
+
+_WRONG = [
+    ("diagram", "this needs the application's code; name it with --app MODULE:NAME"),
+    ("diagram --app nowhere:x", "--app: there is no module 'nowhere'"),
+    ("diagram --app shop:nothing", "--app: 'shop' has no 'nothing'; it has "),
+    ("diagram --app shop:", "--app: 'shop:' is not MODULE:NAME"),
+    ("diagram --app json", "--app: the module 'json' has neither `runtime` nor `workflows`"),
+    ("diagram --app shop:Payment", "'shop:Payment' gave Payment, not Runtime"),
+    ("diagram --app shop:covered.__name__", "is str; name a function that takes a persistence"),
+    ("diagram --app bells:unannotated", "annotate it with `-> AsyncRuntime`"),
+    ("diagram --app json:dump", "is a function of obj, fp; it may take `persistence` only"),
+    ("list", "--dsn: no database was named; give --dsn, or set DURAFLOW_DSN or DATABASE_URL"),
+    ("list --dsn mysql://x", "--dsn: is not a postgresql:// URL"),
+    ("list --schema pg_x", "--schema: "),
+    ("list --namespace  ", "--namespace: '' is blank"),
+    ("show x", "Invalid value for 'TARGET': 'x' is neither an id nor WORKFLOW:REF"),
+    ("show order:x --seq 1 --time 1d", "give --seq or --time, not both"),
+    ("list --metadata {", "is not JSON"),
+    ("list --metadata NaN", "JSON has no NaN"),
+    ("list --metadata []", "is not a JSON object"),
+    ("list --metadata @nowhere.json", "cannot read 'nowhere.json'"),
+    ("list --created-since 2026-11-21T09:00", "has no time zone"),
+    ("list --created-since yesterday", "is not a time such as 2026-11-21T09:00Z, nor how long ago"),
+    ("prune --older-than 1x", "is not a time"),
+    ("explain order:x --payload pay", "'pay' is not EVENT=JSON"),
+    ("db migrate --timeout soon", "'soon' is not a length of time such as 90d"),
+    ("export order:x --open", "name instances, or give a filter, not both"),
+    ("nonsense", "No such command 'nonsense'"),
+    ("list --nonsense", "No such option '--nonsense'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[tool.duraflow]\napp = "nowhere"\n', "[tool.duraflow] app: there is no module 'nowhere'"),
+        ('[tool.duraflow]\ndsn = "x"\n', "not 'dsn'; a database is named in .env or the environment"),
+        ("[tool.duraflow]\napp = 3\n", "[tool.duraflow] holds texts"),
+        ("[tool.duraflow\n", "cannot be read"),
+    ],
+)
+def test_a_wrong_pyproject_is_named(text: str, said: str, folder: Shell) -> None:
+    """The file, and what is wrong in it."""
+    folder.write("pyproject.toml", text)
+    assert said in folder("diagram", code=Code.MISUSED).err
 
 
 def test_an_application_that_cannot_be_imported_says_where(folder: Shell) -> None:

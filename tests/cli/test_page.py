@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import attrs
 
 from tests.cli.conftest import Shell
 from tests.docs.pages import page
 
-_ROOT = Path(__file__).parents[2]
 _VARYING = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S*"
 )
@@ -59,20 +54,12 @@ def test_the_page_runs_from_top_to_bottom(folder: Shell, empty_pg_dsn: str) -> N
             folder.write(block.comment.removeprefix("file: "), block.code)
     shown = _shown()
     assert len(shown) > 40
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.cli.one_process"],
-        cwd=folder.folder,
-        env={**folder.environment, "DURAFLOW_DSN": empty_pg_dsn, "PYTHONPATH": str(_ROOT)},
-        input=json.dumps([command.arguments for command in shown]),
-        capture_output=True, text=True, timeout=300, check=True,
-    )  # fmt: skip
-    for command, (code, out, err) in zip(shown, json.loads(done.stdout), strict=True):
-        what = f"docs/cli.md, line {command.line}: duraflow {shlex.join(command.arguments)}\n{out}\n{err}"
-        assert code == command.code, what
-        assert "Traceback" not in err, what
+    there = attrs.evolve(folder, environment={**folder.environment, "DURAFLOW_DSN": empty_pg_dsn})
+    for command, done in zip(shown, there.many([command.arguments for command in shown]), strict=True):
+        what = f"docs/cli.md, line {command.line}: duraflow {shlex.join(command.arguments)}\n{done.out}\n{done.err}"
+        assert done.code == command.code, what
+        assert "Traceback" not in done.err, what
         if command.output:
-            assert _plain(out) == _plain(command.output), what
-        if "--json" in command.arguments and out:
-            [json.loads(line) for line in out.splitlines()] if "changes" in command.arguments else json.loads(
-                out
-            )
+            assert _plain(done.out) == _plain(command.output), what
+        if "--json" in command.arguments:
+            assert done.lines if "changes" in command.arguments else done.json, what
