@@ -22,6 +22,7 @@ from duraflow.definition.values import (
 from duraflow.definition.workflow import Workflow
 from duraflow.diagnosis import Checkup, Diagnosis, DoctorReport
 from duraflow.diagram import to_dot, to_markdown, to_mermaid, transition_table
+from duraflow.differences import InstanceDiff
 from duraflow.errors import (
     AlreadyExists,
     Busy,
@@ -58,6 +59,8 @@ from duraflow.instance import (
 )
 from duraflow.messages import DispatchResult, Message, MessageHandler, MessageRetryPolicy, ParkedMessage
 from duraflow.ports import FeedEntry, Persistence
+from duraflow.reasons import WaitingTimer, Why
+from duraflow.rerun import RerunDifference, RerunGroup, RerunOutcome, RerunReport, RerunUnknown
 from duraflow.results import (
     Explanation,
     Failure,
@@ -137,6 +140,7 @@ __all__ = [
     "ImportRefused",
     "ImportResult",
     "Instance",
+    "InstanceDiff",
     "InstanceNotFound",
     "InvalidArgument",
     "Limits",
@@ -159,6 +163,11 @@ __all__ = [
     "Persistence",
     "PruneResult",
     "Rejected",
+    "RerunDifference",
+    "RerunGroup",
+    "RerunOutcome",
+    "RerunReport",
+    "RerunUnknown",
     "Runtime",
     "SchemaMismatch",
     "Skipped",
@@ -177,6 +186,8 @@ __all__ = [
     "UpgradeReport",
     "UpgradeRow",
     "VersionInfo",
+    "WaitingTimer",
+    "Why",
     "Wildcard",
     "Workflow",
     "all_of",

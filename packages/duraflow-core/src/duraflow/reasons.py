@@ -88,8 +88,9 @@ class Why:
         held = told_span(self.now - self.since)
         yield (
             f"{told_instance(self.instance)} has been in {self.instance.state!r} for {held}, "
-            f"since {told_time(self.since)}: {self._sentence()}"
+            f"since {told_time(self.since)}:"
         )
+        yield self._sentence()
         if self.events:
             yield "events:"
         for one in self.events:
