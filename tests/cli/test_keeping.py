@@ -53,9 +53,10 @@ def test_an_export_is_imported_elsewhere(shop: Shell, create: Callable[..., str]
 
 
 def test_nothing_half_written_has_the_name_of_the_file(shop: Shell) -> None:
-    """An export that fails leaves no file behind."""
+    """An export that fails leaves the one of yesterday as it was, and nothing else behind."""
+    shop.write("x.jsonl", "of yesterday")
     shop("export", "order:nobody", "-o", "x.jsonl", code=Code.NOT_FOUND)
-    assert list(shop.folder.glob("x.jsonl*")) == []
+    assert [(path.name, path.read_text()) for path in shop.folder.glob("x*")] == [("x.jsonl", "of yesterday")]
 
 
 def test_changes_go_on_with_a_cursor(shop: Shell, create: Callable[..., str]) -> None:
