@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from psycopg import sql
 
 from duraflow import DoctorReport, MessageHandler, Runtime, State, StoreUnavailable, Transition, Workflow
 from duraflow.diagnosis import AILMENTS
+from duraflow.memory import InMemoryPersistence
 from duraflow.ports import Examination
 from duraflow.runtime.drive import drive
 from duraflow.testing import ManualClock
@@ -366,6 +368,46 @@ def _new() -> Any:
     from duraflow import NewInstance
 
     return NewInstance(PARCEL)
+
+
+@pytest.mark.parametrize("kind", ["memory", "pg"])
+def test_a_busy_system_raises_no_alarm(kind: str, pg_dsn: str, namespace: str) -> None:
+    """Instances are made, moved, finished and deleted all the while."""
+    done = threading.Event()
+    options: dict[str, Any] = {
+        "workflows": [PARCEL],
+        "commands": {"weigh": weigh},
+        "guards": {"never": never},
+    }
+    persistence = (
+        InMemoryPersistence()
+        if kind == "memory"
+        else PgPersistence.from_dsn(pg_dsn, namespace=namespace, max_size=4)
+    )
+    with Runtime(persistence=persistence, live_check="off", **options) as runtime:
+
+        def work() -> int:
+            turns = 0
+            while not done.is_set():
+                turns += 1
+                parcel = runtime.create(PARCEL)
+                for event in ("weigh", "send"):
+                    runtime.fire(parcel.id, event)
+                if turns % 2:
+                    runtime.delete(parcel.id)
+            return turns
+
+        with ThreadPoolExecutor(2) as threads:
+            working = [threads.submit(work) for _ in range(2)]
+            try:
+                end = time.monotonic() + 3
+                while time.monotonic() < end:
+                    report = runtime.doctor(exact=True)
+                    assert codes(report) == set(), str(report)
+            finally:
+                done.set()
+            assert all(one.result() > 1 for one in working)
+        assert codes(runtime.doctor(exact=True)) == set()
 
 
 # --- what it is stored in ---------------------------------------------------------------------------------------

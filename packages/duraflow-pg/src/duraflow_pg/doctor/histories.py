@@ -83,6 +83,8 @@ SELECT {columns} FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[]) AS k (id, 
 JOIN {history} h ON h.instance_id = k.id AND h.seq <= k.version ORDER BY h.instance_id, h.seq
 """
 
+_STILL_THERE: Final = "SELECT i.id FROM {instances} i WHERE i.id = ANY (%(ids)s::uuid[])"
+
 
 async def check_histories(ward: Ward, looked: Looked) -> None:
     """`seq` is 1 to version, and the last entry is what the row says: in SQL."""
@@ -144,9 +146,19 @@ async def _fold(ward: Ward, rows: Sequence[Row], found: _Breaches) -> None:
         versions=int_array(row[version] for row in rows),
     )
     histories = {one: list(group) for one, group in groupby(entries, key=lambda row: row[0])}
+    without = [row[0] for row in rows if row[0] not in histories]
+    deleted = await _deleted(ward, without) if without else frozenset()
     for row in rows:
+        if row[0] in deleted:
+            continue
         for breach in _judge(row, histories.get(row[0], []), ward.census.versions, codec):
             found.add(row[0], breach)
+
+
+async def _deleted(ward: Ward, ids: Sequence[UUID]) -> frozenset[UUID]:
+    """Those that are not there any more: they were deleted, with their histories, since they were read."""
+    there = {one for (one,) in await ward.ask(_STILL_THERE, ids=uuid_array(ids))}
+    return frozenset(ids) - there
 
 
 _ELSEWHERE: Final = frozenset({"nothing_wakes_it", "unknown_state"})
