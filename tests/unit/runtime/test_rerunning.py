@@ -17,6 +17,7 @@ from duraflow import (
     CommandRef,
     CommandResult,
     Failure,
+    HistoryEntry,
     InstanceNotFound,
     InvalidArgument,
     Runtime,
@@ -28,7 +29,7 @@ from duraflow.handlers import handler_table
 from duraflow.machine.step import Rules
 from duraflow.memory import InMemoryPersistence
 from duraflow.rerun import RerunDifference, RerunGroup, RerunOutcome, RerunReport, RerunUnknown
-from duraflow.rerun.rerunner import Rerunner, rules_for
+from duraflow.rerun.rerunner import Rerunner, begins_step, rules_for
 from duraflow.testing import ManualClock
 from duraflow.testing.clocks import START
 
@@ -539,10 +540,15 @@ def test_an_upgrade_is_taken_as_recorded() -> None:
 def test_a_chain_that_a_worker_went_on_with_is_followed_further() -> None:
     """Its continuation begins a step of its own, with the payload that began the chain, and results from the record."""
     external = CommandRef("quiet", external=True)
-    waits = case(
-        State("new", [Transition("go", target="mid")]),
-        State("mid", [Transition(target="done", guard=small, commands=[external])]),
-    )
+
+    def chain(*hops: Transition) -> Workflow:
+        return case(
+            State("new", [Transition("go", target="mid")]),
+            State("mid", [*hops, Transition("end", target="done")]),
+            State("late", [Transition(target="done", guard=small), Transition("end", target="done")]),
+        )
+
+    waits = chain(Transition(target="late", guard=small, commands=[external]))
     clock = ManualClock()
     with Runtime(
         workflows=[waits], persistence=InMemoryPersistence(), clock=clock, commands=COMMANDS, guards=[small]
@@ -551,30 +557,32 @@ def test_a_chain_that_a_worker_went_on_with_is_followed_further() -> None:
         fire("go", n=1)(runtime, created.id, clock)
         row, entries = runtime.get(created.id), runtime.history(created.id)
     went_on = attrs.evolve(
-        entries[-1], seq=3, event="$auto", from_state="mid", to_state="done", at=START + DAY, payload=None,
-        attempt_id=uuid4(), commands=(CommandResult("quiet"),), outcome="done",
+        entries[-1], seq=3, event="$auto", from_state="mid", to_state="late", at=START + DAY, payload=None,
+        attempt_id=uuid4(), commands=(CommandResult("quiet"),),
     )  # fmt: skip
-    after = attrs.evolve(row, continuation=None, state="done", outcome="done", version=3)
+    ended = attrs.evolve(went_on, seq=4, from_state="late", to_state="done", commands=(), outcome="done")
+    after = attrs.evolve(row, continuation=None, state="done", outcome="done", version=4)
 
-    def run(workflow: Workflow, *last: Any) -> Any:
+    def run(workflow: Workflow, *last: HistoryEntry) -> Any:
         rules = Rules(
             handler_table([waits], commands=COMMANDS, guards=[small], delays=()), Codec(), uuid4, 10
         )
         given = handler_table((), commands=(), guards=(), delays=())
         rerunner = Rerunner(workflow, rules_for(workflow, rules, given), {1: waits}, after)
-        for step in ([entries[0]], [entries[1]], *last):
-            found = rerunner.take(step)
-            if found is not None:
-                return found
-        return rerunner.end()
+        step: list[HistoryEntry] = []
+        for entry in (*entries, *last):
+            if step and begins_step(entry, step):
+                found = rerunner.take(step)
+                if found is not None:
+                    return found
+                step = []
+            step.append(entry)
+        return rerunner.take(step) or rerunner.end()
 
-    assert run(waits, [went_on]) is None
-    found = run(waits, [attrs.evolve(went_on, commands=(CommandResult("other"),))])
+    assert run(waits, went_on, ended) is None
+    found = run(waits, attrs.evolve(went_on, commands=(CommandResult("other"),)))
     assert (found.seq, found.code, found.about) == (3, "command", "quiet")
-    resting = case(
-        State("new", [Transition("go", target="mid")]), State("mid", [Transition("end", target="done")])
-    )
-    found = run(resting, [went_on])
+    found = run(chain(), went_on)
     assert (found.seq, found.found.kind) == (3, "rests in 'mid'")
 
 

@@ -120,7 +120,7 @@ class Rerunner:
             if ours.continuation is not None:
                 found = _waiting(found, ours.continuation.path)
             return self._told(Differs(last, expected, found), last)
-        if row.open and set(row.timers) != set(ours.timers):
+        if set(row.timers) != set(ours.timers):
             expected = attrs.evolve(expected, timers=row.timers)
             found = attrs.evolve(found, timers=ours.timers)
             return self._told(Differs(last, expected, found), last)
