@@ -18,6 +18,7 @@ from duraflow.ports import Environment, UnitOfWork, Waits
 from duraflow_pg._psycopg import psycopg
 from duraflow_pg.connections import Connections, Statement
 from duraflow_pg.errors import is_broken, is_retryable, translated
+from duraflow_pg.hints import Hints
 from duraflow_pg.statements import Parameters, Row, compiled
 
 _LOOK_UP_ATTEMPTS = 8
@@ -78,6 +79,7 @@ class PgDatabase:
     namespace: str
     timeouts: Timeouts
     environment: Environment | None = None
+    hints: Hints | None = None
     opening: tuple[Statement, ...] = attrs.field(
         init=False, default=attrs.Factory(lambda self: _opening(self.timeouts), takes_self=True)
     )
@@ -163,6 +165,11 @@ class PgDatabase:
             if is_broken(error):
                 await self.connections.check()
             raise translated(error, schema=self.schema) from error
+
+    def told(self) -> None:
+        """History was committed: readers of the feed are given a hint, if that is wanted."""
+        if self.hints is not None:
+            self.hints.committed()
 
     async def discard(self, raw: Any) -> None:
         """Close a connection that cannot be trusted any more."""

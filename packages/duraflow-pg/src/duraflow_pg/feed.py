@@ -68,6 +68,8 @@ class PgChangeFeed:
         return FeedPosition(int(position), UUID(int=0), 0)
 
     async def wait(self, seconds: float, /, *, seen: int) -> int:
+        if self._database.hints is not None:
+            return await self._database.hints.wait(seconds, seen=seen)
         await self._database.waits.sleep(seconds)
         return seen
 

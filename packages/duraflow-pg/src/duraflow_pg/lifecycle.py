@@ -51,6 +51,8 @@ class PgLifecycle:
             problem = await self._schema_problem()
             if problem is not None:
                 raise problem
+            if database.hints is not None:
+                await database.hints.start(database)
         except BaseException:
             await self.close()
             raise
@@ -62,6 +64,8 @@ class PgLifecycle:
     async def close(self) -> None:
         if self._drain is not None:
             await self._drain()
+        if self._database.hints is not None:
+            await self._database.hints.close()
         await self._database.connections.close()
         self._database.environment = None
 

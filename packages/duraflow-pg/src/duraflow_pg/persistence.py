@@ -36,6 +36,7 @@ from duraflow_pg.doctor.inspector import PgInspector
 from duraflow_pg.due import PgDueStore
 from duraflow_pg.feed import PgChangeFeed
 from duraflow_pg.grouping import Grouping
+from duraflow_pg.hints import AsyncioHints, BlockingHints
 from duraflow_pg.history import PgHistoryStore
 from duraflow_pg.instances import PgInstanceStore
 from duraflow_pg.lifecycle import PgLifecycle
@@ -131,9 +132,16 @@ def _check_namespace(namespace: str, argument: str = "namespace") -> str:
     return namespace
 
 
-def _database(connections: Connections, schema: str, namespace: str, timeouts: Timeouts | None) -> PgDatabase:
+def _database(
+    connections: Connections, schema: str, namespace: str, timeouts: Timeouts | None, notify: bool
+) -> PgDatabase:
+    hints = (AsyncioHints() if connections.suspends else BlockingHints()) if notify else None
     return PgDatabase(
-        connections, check_schema_name(schema), _check_namespace(namespace), timeouts or Timeouts()
+        connections,
+        check_schema_name(schema),
+        _check_namespace(namespace),
+        timeouts or Timeouts(),
+        hints=hints,
     )
 
 
@@ -162,15 +170,19 @@ class PgPersistence(Persistence):
         schema: where the tables are.
         namespace: which part of them is seen.
         timeouts: limits that the server keeps for transactions of ours.
+        notify: send NOTIFY after commits, at most one in 20 ms, and listen for it where the change feed is followed.
     """
 
     pool: ConnectionPool[Any] = attrs.field(kw_only=False)
     schema: str = attrs.field(default="public", kw_only=True)
     namespace: str = attrs.field(default="default", kw_only=True)
     timeouts: Timeouts = attrs.field(factory=Timeouts, kw_only=True)
+    notify: bool = attrs.field(default=False, kw_only=True)
     kind: str = attrs.field(default="blocking", kw_only=True, repr=False)
     database: PgDatabase = _port(
-        lambda self: _database(BlockingConnections(self.pool), self.schema, self.namespace, self.timeouts)
+        lambda self: _database(
+            BlockingConnections(self.pool), self.schema, self.namespace, self.timeouts, self.notify
+        )
     )
     instances: InstanceStore = _port(lambda self: PgInstanceStore(self.database))
     history: HistoryStore = _port(lambda self: PgHistoryStore(self.database))
@@ -197,6 +209,7 @@ class PgPersistence(Persistence):
         max_size: int | None = None,
         migrate: bool = False,
         prepared_statements: bool = True,
+        notify: bool = False,
         **keywords: Any,
     ) -> Self:
         """A persistence with a pool of its own, opened by the runtime's `start()` and closed by its `close()`.
@@ -207,6 +220,7 @@ class PgPersistence(Persistence):
             max_size: connections at most; 10 unless the DSN says otherwise.
             migrate: apply missing migrations at start; the role then needs the rights for it.
             prepared_statements: False for a pooler in transaction mode that does not keep them (PgBouncer below 1.21).
+            notify: wake who follows the change feed by NOTIFY, instead of by polling alone.
             keywords: libpq's parameters, over those of the DSN.
 
         Raises:
@@ -218,12 +232,19 @@ class PgPersistence(Persistence):
             return ConnectionPool(conninfo, **options)
 
         pool = make()
-        database = _database(BlockingConnections(pool, make), schema, namespace, timeouts)
+        database = _database(BlockingConnections(pool, make), schema, namespace, timeouts, notify)
 
         async def migrating() -> object:
             return apply_migrations(conninfo, schema=schema)
 
-        made = cls(pool, schema=schema, namespace=namespace, timeouts=database.timeouts, database=database)
+        made = cls(
+            pool,
+            schema=schema,
+            namespace=namespace,
+            timeouts=database.timeouts,
+            notify=notify,
+            database=database,
+        )
         assert isinstance(made.lifecycle, PgLifecycle)
         return attrs.evolve(
             made, lifecycle=attrs.evolve(made.lifecycle, migrate=migrating if migrate else None)
@@ -270,9 +291,12 @@ class AsyncPgPersistence(Persistence):
     schema: str = attrs.field(default="public", kw_only=True)
     namespace: str = attrs.field(default="default", kw_only=True)
     timeouts: Timeouts = attrs.field(factory=Timeouts, kw_only=True)
+    notify: bool = attrs.field(default=False, kw_only=True)
     kind: str = attrs.field(default="asyncio", kw_only=True, repr=False)
     database: PgDatabase = _port(
-        lambda self: _database(AsyncioConnections(self.pool), self.schema, self.namespace, self.timeouts)
+        lambda self: _database(
+            AsyncioConnections(self.pool), self.schema, self.namespace, self.timeouts, self.notify
+        )
     )
     instances: InstanceStore = _port(lambda self: PgInstanceStore(self.database, Grouping()))
     history: HistoryStore = _port(lambda self: PgHistoryStore(self.database))
@@ -299,6 +323,7 @@ class AsyncPgPersistence(Persistence):
         max_size: int | None = None,
         migrate: bool = False,
         prepared_statements: bool = True,
+        notify: bool = False,
         **keywords: Any,
     ) -> Self:
         """See `PgPersistence.from_dsn`."""
@@ -308,12 +333,19 @@ class AsyncPgPersistence(Persistence):
             return AsyncConnectionPool(conninfo, **options)
 
         pool = make()
-        database = _database(AsyncioConnections(pool, make), schema, namespace, timeouts)
+        database = _database(AsyncioConnections(pool, make), schema, namespace, timeouts, notify)
 
         async def migrating() -> object:
             return await apply_migrations_async(conninfo, schema=schema)
 
-        made = cls(pool, schema=schema, namespace=namespace, timeouts=database.timeouts, database=database)
+        made = cls(
+            pool,
+            schema=schema,
+            namespace=namespace,
+            timeouts=database.timeouts,
+            notify=notify,
+            database=database,
+        )
         assert isinstance(made.lifecycle, PgLifecycle)
         return attrs.evolve(
             made, lifecycle=attrs.evolve(made.lifecycle, migrate=migrating if migrate else None)

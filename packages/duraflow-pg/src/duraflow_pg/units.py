@@ -87,6 +87,7 @@ class PgUnit:
             await self.settle(error)
             rows = [()]
         self.done = True
+        self.database.told()
         return rows
 
     def _problem(self) -> Misuse | None:
@@ -123,6 +124,8 @@ class PgUnit:
         await self.database.connections.end(self._transaction, error or problem)
         if problem is not None:
             raise problem
+        if error is None and self.witness is not None:
+            self.database.told()
 
     async def settle(self, error: psycopg.Error) -> None:
         """Find out whether a failed COMMIT took effect, on another connection: this one goes back first.

@@ -163,6 +163,8 @@ class PgWriter:
                     # The statement failed as a whole: each member is tried by itself.
                     found = {index: (await self.write_alone([writes[index]]))[0] for index in group}
             answers |= found
+        if any(answer is APPLIED for answer in answers.values()):
+            self._database.told()
         return [answers[index] for index in range(len(writes))]
 
     async def _commit_group(self, writes: Sequence[Writes], group: Sequence[int]) -> dict[int, Answer]:

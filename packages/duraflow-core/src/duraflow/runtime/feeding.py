@@ -18,6 +18,7 @@ PAGE = 500
 
 MIN_POLL, MAX_POLL = timedelta(milliseconds=1), timedelta(days=1)
 NOW = "now"
+_SOON_S = 0.02
 
 
 @attrs.define(eq=False)
@@ -40,6 +41,7 @@ class FeedReader:
     closed: bool = False
     _more: bool = True
     _seen: int = 0
+    _pause_s: float = 0.0
 
     async def next_entries(self) -> Sequence[FeedEntry]:
         """The next entries, waiting for them if it follows; none when it has come to its end."""
@@ -49,7 +51,7 @@ class FeedReader:
                 if not self._follow:
                     break
                 self._more = True
-                self._seen = await self._feed.wait(self._poll_s, seen=self._seen)
+                await self._wait()
                 continue
             if self.from_end:
                 self.after = await self._engine.retrying(self._feed.end)
@@ -57,8 +59,16 @@ class FeedReader:
             page = await self._engine.retrying(self._read)
             self.after, self._more = page.reached or self.after, page.more
             if page.entries:
+                self._pause_s = 0.0
                 return page.entries
         return ()
+
+    async def _wait(self) -> None:
+        # After a hint that led to nothing yet, because an older transaction is still open, it looks again soon.
+        pause = min(self._pause_s, self._poll_s) or self._poll_s
+        seen = await self._feed.wait(pause, seen=self._seen)
+        self._pause_s = _SOON_S if seen != self._seen else self._pause_s * 2
+        self._seen = seen
 
     async def _read(self) -> FeedPage:
         return await self._feed.read(self.after, limit=PAGE, workflow=self._workflow)
