@@ -16,12 +16,11 @@ CREATE TABLE workflow_receipts (
     CHECK (workflow IS NULL OR first_seq = 1)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 
+-- Also what a deleted instance's receipts are found by, so it is not partial.
 CREATE UNIQUE INDEX workflow_receipts_event
-    ON workflow_receipts (instance_id, key) WHERE workflow IS NULL;
+    ON workflow_receipts (instance_id, key, (workflow IS NULL));
 CREATE UNIQUE INDEX workflow_receipts_creation
     ON workflow_receipts (namespace, workflow, key) WHERE workflow IS NOT NULL;
-CREATE INDEX workflow_receipts_instance
-    ON workflow_receipts (instance_id) WHERE workflow IS NOT NULL;
 CREATE INDEX workflow_receipts_expiry
     ON workflow_receipts (namespace, expires_at) WHERE expires_at IS NOT NULL;
 

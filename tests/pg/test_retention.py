@@ -201,10 +201,6 @@ def test_a_large_export_is_read_a_few_at_a_time(runtime: Runtime, monkeypatch: p
     assert max(size for size in sizes if size != 21) <= 9
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the index workflow_receipts_instance leaves out receipts of events: WHERE workflow IS NOT NULL",
-)
 def test_a_pruning_walks_along_indexes(fresh_pg_dsn: str) -> None:
     """No table is read as a whole for one batch, and no trigger reads one for each instance that goes."""
     # Small tables are read as a whole by choice; without that choice it shows which have no index to use.
