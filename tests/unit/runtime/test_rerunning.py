@@ -29,7 +29,9 @@ from duraflow.handlers import handler_table
 from duraflow.machine.step import Rules
 from duraflow.memory import InMemoryPersistence
 from duraflow.rerun import RerunDifference, RerunGroup, RerunOutcome, RerunReport, RerunUnknown
-from duraflow.rerun.rerunner import Rerunner, begins_step, rules_for
+from duraflow.rerun.comparing import begins_step
+from duraflow.rerun.rerunner import Rerunner
+from duraflow.rerun.rules import rules_for
 from duraflow.testing import ManualClock
 from duraflow.testing.clocks import START
 

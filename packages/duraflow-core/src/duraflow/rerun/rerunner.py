@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import attrs
 
 from duraflow.definition.resolve import Candidate, ResolvedState
-from duraflow.definition.values import DelayRef, guard_refs
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import ChainTooDeep, CommandFailed, InvalidArgument
 from duraflow.fold import unborn
-from duraflow.handlers import Asked, HandlerTable, handler_table
 from duraflow.instance import ArmedTimer, HistoryEntry, Instance
 from duraflow.machine.chain import AUTO, Machine, advance
 from duraflow.machine.guards import choose
 from duraflow.machine.requests import Ran, Run
 from duraflow.machine.step import Rules, Step
+from duraflow.rerun.comparing import compare, compare_all, landing_of, recorded, state_before, waiting
 from duraflow.rerun.record import Versions, given_context, results_of, written_of
 from duraflow.rerun.report import RerunDifference, RerunOutcome, RerunUnknown
 from duraflow.rerun.verdicts import Differs, Raised, Unanswerable, Verdict
-
-_NO_ID = UUID(int=0)
-
-
-def rules_for(workflow: Workflow, rules: Rules, given: HandlerTable) -> Rules:
-    """The rules of a runtime for a rerun: no id is used up, and a guard or delay that cannot answer says so.
-
-    Args:
-        given: guards and delays that go before those that the definition carries, and before those of the runtime.
-    """
-    carried = handler_table((workflow,), commands=(), guards=(), delays=())
-    guards = {**rules.handlers.guards, **carried.guards, **given.guards}
-    delays = {**rules.handlers.delays, **carried.delays, **given.delays}
-    used_guards, used_delays = _used(workflow)
-    return attrs.evolve(
-        rules,
-        ids=lambda: _NO_ID,
-        handlers=HandlerTable(
-            {},
-            {name: _asking("guard", name, guards.get(name)) for name in used_guards},
-            {name: _asking("delay", name, delays.get(name)) for name in used_delays},
-        ),
-    )
-
-
-def _used(workflow: Workflow) -> tuple[set[str], set[str]]:
-    guards: set[str] = set()
-    delays: set[str] = set()
-    for state in workflow.resolved.values():
-        for candidate in (*state.automatic, *(c for found in state.events.values() for c in found)):
-            guards.update(ref.name for ref in guard_refs(candidate.guard))
-            if isinstance(candidate.transition.after, DelayRef):
-                delays.add(candidate.transition.after.name)
-    return guards, delays
-
-
-def _asking(kind: str, name: str, handler: Callable[..., Any] | None) -> Callable[..., Any]:
-    def ask(asked: Asked, *more: Any) -> Any:
-        if handler is None:
-            raise Unanswerable(kind, name, f"the {kind} {name!r} is not registered")
-        try:
-            return handler(asked, *more)
-        except Exception as error:
-            raise Unanswerable(
-                kind, name, f"the {kind} {name!r} raised {type(error).__name__}: {error}"
-            ) from error
-
-    return ask
 
 
 class Rerunner:
@@ -95,7 +45,7 @@ class Rerunner:
             self._check_timers(first)
             step = self._run(entries)
             self._ours = step.finish().after
-            _compare_all(entries, step)
+            compare_all(entries, step)
         except Verdict as verdict:
             return self._told(verdict, first)
         except InvalidArgument as error:
@@ -116,9 +66,9 @@ class Rerunner:
         found = RerunOutcome(ours.state, "resting", outcome=ours.outcome)
         if (row.continuation is None) is not (ours.continuation is None):
             if row.continuation is not None:
-                expected = _waiting(expected, row.continuation.path)
+                expected = waiting(expected, row.continuation.path)
             if ours.continuation is not None:
-                found = _waiting(found, ours.continuation.path)
+                found = waiting(found, ours.continuation.path)
             return self._told(Differs(last, expected, found), last)
         if set(row.timers) != set(ours.timers):
             expected = attrs.evolve(expected, timers=row.timers)
@@ -240,7 +190,7 @@ class Rerunner:
             step.reject(event, first.payload, choice.blockers, disarm=disarm)
             return step, None
         if first.kind == "rejected":
-            found = _landing(choice.candidate, state.name)
+            found = landing_of(choice.candidate, state.name)
             raise Differs(first, recorded(first), found)
         return step, advance(step, choice.candidate, event, first.payload, self._rules)
 
@@ -301,9 +251,9 @@ class Rerunner:
     def _answer(self, step: Step, request: Run, entries: Sequence[HistoryEntry]) -> Ran:
         """What the commands of a hop answered then, with what they wrote put into the context."""
         done = step.entries
-        _compare(entries, done)
+        compare(entries, done)
         candidate, state = request.candidate, step.state.name
-        landing = _landing(candidate, state)
+        landing = landing_of(candidate, state)
         if len(done) >= len(entries):
             last = entries[-1]
             raise Differs(last, RerunOutcome(last.to_state, "resting"), landing)
@@ -338,7 +288,7 @@ class Rerunner:
         if isinstance(verdict, Differs):
             at = verdict.entry
             return RerunDifference(
-                row.id, row.ref, at.seq, at.event, at.at, _state_before(at), verdict.expected, verdict.found
+                row.id, row.ref, at.seq, at.event, at.at, state_before(at), verdict.expected, verdict.found
             )
         assert isinstance(verdict, Unanswerable)
         at = verdict.entry or first
@@ -348,55 +298,8 @@ class Rerunner:
             at.seq,
             at.event,
             at.at,
-            _state_before(at),
+            state_before(at),
             verdict.code,
             verdict.about,
             verdict.reason,
         )
-
-
-def recorded(entry: HistoryEntry) -> RerunOutcome:
-    """What an entry says that happened."""
-    return RerunOutcome(entry.to_state, entry.status, entry.entered, entry.outcome, blockers=entry.blockers)
-
-
-def _landing(candidate: Candidate, state: str) -> RerunOutcome:
-    """Where a transition leads if its commands succeed."""
-    detail = "if its commands succeed" if candidate.commands else ""
-    return RerunOutcome(candidate.target or state, "success", not candidate.internal, detail=detail)
-
-
-def _waiting(outcome: RerunOutcome, path: str) -> RerunOutcome:
-    return attrs.evolve(outcome, status="continuing", detail=path)
-
-
-def _state_before(entry: HistoryEntry) -> str:
-    return entry.from_state or entry.to_state
-
-
-def _compare(entries: Sequence[HistoryEntry], ours: Sequence[HistoryEntry]) -> None:
-    """Hold what was found so far to the record."""
-    for theirs, mine in zip(entries, ours, strict=False):
-        if _shape(theirs) != _shape(mine):
-            raise Differs(theirs, recorded(theirs), recorded(mine))
-    if len(ours) > len(entries):
-        last = entries[-1]
-        raise Differs(last, RerunOutcome(last.to_state, "resting"), recorded(ours[len(entries)]))
-
-
-def _compare_all(entries: Sequence[HistoryEntry], step: Step) -> None:
-    ours = step.entries
-    _compare(entries, ours)
-    if len(ours) < len(entries):
-        missing = entries[len(ours)]
-        found = RerunOutcome(step.state.name, "continuing" if step.continuing else "resting")
-        raise Differs(missing, recorded(missing), found)
-
-
-def _shape(entry: HistoryEntry) -> tuple[Any, ...]:
-    return (entry.kind, entry.event, entry.to_state, entry.status, entry.entered, entry.outcome)
-
-
-def begins_step(entry: HistoryEntry, step: Sequence[HistoryEntry]) -> bool:
-    """Whether an entry begins another step: what someone did, and not one more automatic hop after it."""
-    return entry.event != AUTO or entry.attempt_id != step[0].attempt_id

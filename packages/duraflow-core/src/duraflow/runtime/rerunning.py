@@ -14,8 +14,10 @@ from duraflow.handlers import Handlers, handler_table
 from duraflow.instance import HistoryEntry, Instance
 from duraflow.machine.step import Rules
 from duraflow.queries import InstanceQuery
+from duraflow.rerun.comparing import begins_step
 from duraflow.rerun.report import RerunDifference, RerunGroup, RerunReport, RerunUnknown
-from duraflow.rerun.rerunner import Rerunner, begins_step, rules_for
+from duraflow.rerun.rerunner import Rerunner
+from duraflow.rerun.rules import rules_for
 from duraflow.runtime.asking import list_instances, read
 from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.seeing import entries_until
