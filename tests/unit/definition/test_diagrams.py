@@ -270,6 +270,44 @@ def test_markdown_escapes_what_it_would_read() -> None:
     ]
 
 
+TELLING = Workflow(
+    name="telling",
+    initial="open",
+    states=[
+        State(
+            "open",
+            [
+                Transition("pay", target="paid", guard="enough", commands=["book"], emits=["paid", "mail"]),
+                Transition("note", emits=["noted"]),
+                Transition(emits=["entered"]),
+                Transition("give up", target="paid", commands=["tell"]),
+            ],
+        ),
+        State("paid"),
+    ],
+)
+
+
+def test_what_a_transition_emits_is_shown() -> None:
+    """In the table, as a column where there is something to say, and behind what the transition does."""
+    assert [row.emits for row in transition_table(TELLING)] == ["paid, mail", "noted", "entered", ""]
+    assert to_markdown(TELLING).splitlines() == [
+        "| From | Event | Guard | Commands | Emits | To |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| `open` | `pay` | `enough` | `book` | `paid, mail` | `paid` |",
+        "| `open` | `note` |  |  | `noted` | *stays* |",
+        "| `open` | *automatic* |  |  | `entered` | *stays* |",
+        "| `open` | `give up` |  | `tell` |  | `paid` |",
+    ]
+    assert to_mermaid(TELLING).splitlines()[5:9] == [
+        "    open --> paid : pay [enough] / book ✉ paid, mail",
+        "    open : note ✉ noted",
+        "    open : ✉ entered",
+        "    open --> paid : give up / tell",
+    ]
+    assert 'label="pay [enough] / book ✉ paid, mail"' in to_dot(TELLING)
+
+
 def test_a_changed_transition_changes_one_line() -> None:
     """Diagrams are for version control: a small change gives a small diff."""
     created = FINE.states[0]

@@ -13,6 +13,7 @@ _COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
     ("After", lambda row: _text(row.after)),
     ("Guard", lambda row: _code(row.guard)),
     ("Commands", lambda row: _code(row.commands)),
+    ("Emits", lambda row: _code(row.emits)),
     ("To", lambda row: _code(row.target) if row.target is not None else "*stays*"),
     ("On failure", lambda row: _code(row.error_target or "")),
     ("Description", lambda row: _text(row.description)),

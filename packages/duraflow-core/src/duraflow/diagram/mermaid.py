@@ -50,7 +50,7 @@ from duraflow.errors import InvalidArgument
 Direction = Literal["TB", "BT", "LR", "RL"]
 
 _HIGHLIGHT = "classDef highlighted fill:#ffd54f,stroke:#e65100,stroke-width:3px"
-_SAFE = frozenset(" _-.,()[]/+=?!'✗⏱→…“”")
+_SAFE = frozenset(" _-.,()[]/+=?!'✗⏱✉→…“”")
 
 
 def to_mermaid(
@@ -129,8 +129,9 @@ def state_text(name: str, counts: Mapping[str, int]) -> str:
 
 
 def edge_text(row: Row) -> str:
-    """`event [guard] / commands`, as far as there is something to say."""
-    return " ".join(filter(None, (_trigger(row), row.commands and f"/ {row.commands}")))
+    """`event [guard] / commands ✉ topics`, as far as there is something to say."""
+    does = (row.commands and f"/ {row.commands}", row.emits and f"✉ {row.emits}")
+    return " ".join(filter(None, (_trigger(row), *does)))
 
 
 def failure_text(row: Row) -> str:

@@ -29,6 +29,7 @@ class Row:
         exclude: for a wildcard, the states and groups that do not.
         guard: such as `a and (b or not c)`.
         commands: names in order, such as `charge (external), note`.
+        emits: topics in order, such as `order.paid, mail`.
         target: None for an internal transition.
         after: when its timer fires: `60d`, `1h 30m`, or the name of a function.
     """
@@ -41,6 +42,7 @@ class Row:
     event: str | None
     guard: str = ""
     commands: str = ""
+    emits: str = ""
     target: str | None
     error_target: str | None = None
     after: str = ""
@@ -88,6 +90,7 @@ def _row(path: str, transition: Transition, source: str | None, wildcard: Wildca
         event=transition.event,
         guard=guard_text(transition.guard),
         commands=", ".join(map(_command_text, transition.commands)),
+        emits=", ".join(transition.emits),
         target=transition.target,
         error_target=transition.error_target,
         after=delay_text(transition.after),
