@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -42,6 +43,13 @@ def _keyed(stage: Stage, effort: Effort) -> Iterator[Figure]:
         sides = [_firing(runtime, ids[:400], keyed=False), _firing(runtime, ids[400:800], keyed=True)]
         plain, keyed = compare(sides, effort.slower(4))
         yield Figure.of_rates("fire with a key, beside one without", keyed, plain)
+        bills = seeded(runtime, 800)
+        sides_of_bills = [
+            _billing(runtime, bills[:400], keyed=False),
+            _billing(runtime, bills[400:], keyed=True),
+        ]
+        unkeyed, keyed = compare(sides_of_bills, effort.slower(4))
+        yield Figure.of_rates("fire with a key and a command, beside one with the command", keyed, unkeyed)
         done = [(instance_id, f"again {instance_id}") for instance_id in ids[800:]]
         for instance_id, key in done:
             runtime.fire(instance_id, "assign", PAYLOAD, key=key)
@@ -72,6 +80,17 @@ def _firing(runtime: Runtime, ids: Sequence[UUID], *, keyed: bool) -> Run:
             assert runtime.fire(ids[index], event, payload, key=f"{uuid4()}" if keyed else None).ok
 
     return fire
+
+
+def _billing(runtime: Runtime, ids: Sequence[UUID], *, keyed: bool) -> Run:
+    """Fires an event with a command at each in turn."""
+    turn = itertools.cycle(ids)
+
+    def bill(count: int) -> None:
+        for _ in range(count):
+            assert runtime.fire(next(turn), "bill", PAYLOAD, key=f"{uuid4()}" if keyed else None).ok
+
+    return bill
 
 
 def _creating(runtime: Runtime, *, keyed: bool) -> Run:

@@ -25,9 +25,11 @@ from duraflow.errors import (
     DefinitionNotFound,
     DuraflowError,
     EventRefused,
+    IdempotencyConflict,
     ImportRefused,
     InstanceNotFound,
     InvalidArgument,
+    KeyTaken,
     LiveCheckFailed,
     LockTimeout,
     Misuse,
@@ -90,6 +92,11 @@ TABLE: list[tuple[DuraflowError, list[str]]] = [
     (EventRefused(ID, "fine", "sent", "pay", "not_accepted", ()), ["does not accept 'pay'", "no events"]),
     (EventRefused(ID, "fine", "paid", "pay", "finished", ()), [str(ID), "'paid'", "finished", "'pay'"]),
     (EventRefused(ID, "fine", "sent", "mail", "external", ("mail",)), ["external", "`send`"]),
+    (
+        IdempotencyConflict("k1", f"'pay' at instance {ID}", ("payload.amount", "payload.on")),
+        ["'k1'", "'pay'", str(ID), "payload.amount, payload.on", "one key for each request"],
+    ),
+    (KeyTaken("'k1' at fine"), ["'k1' at fine", "a receipt is there"]),
     (Rejected(RESULT), [str(ID), "'pay'", "need 5", "late"]),
     (
         CommandFailed(ID, "pay", "charge", "declined", "no cover"),
