@@ -16,7 +16,15 @@ import psycopg
 import pytest
 
 import duraflow.errors
-from duraflow import DuraflowError, InvalidArgument, Limits, Runtime, StoreRetryPolicy, TimerRetryPolicy
+from duraflow import (
+    DuraflowError,
+    InvalidArgument,
+    Limits,
+    MessageRetryPolicy,
+    Runtime,
+    StoreRetryPolicy,
+    TimerRetryPolicy,
+)
 from duraflow.codec import Codec
 from duraflow.definition.values import EMPTY
 from duraflow.memory import InMemoryPersistence
@@ -157,7 +165,13 @@ def test_options_and_defaults_are_those_of_the_code(target: str, rows: list[list
     written = [row[0].strip("`") for row in rows]
     listed = {name: default for name, default in actual.items() if default is not _MADE}
     assert written == [*listed]
-    names = {"timedelta": timedelta, "EMPTY": EMPTY, "Limits": Limits, "Timeouts": Timeouts}
+    names = {
+        "timedelta": timedelta,
+        "EMPTY": EMPTY,
+        "Limits": Limits,
+        "Timeouts": Timeouts,
+        "MessageRetryPolicy": MessageRetryPolicy,
+    }
     for name, row in zip(written, rows, strict=True):
         cell = row[1].strip("`")
         special = {"required": inspect.Parameter.empty, "new": _NEW}
