@@ -569,3 +569,57 @@ async def an_answer_survives_the_code(world: World) -> None:
             (many,) = await runtime.fire_many([Firing(created.id, "pay", given, key="k")])
             assert many == done
             assert await runtime.create("bill", key="c") == created
+
+
+@check("receipts", "definitions")
+async def an_answer_survives_an_upgrade(world: World) -> None:
+    """The instance is governed by another version, in another state, with another context: the answer is the first."""
+
+    def renew(context: Mapping[str, Any], metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**context, "renewed": True}
+
+    old = Workflow(
+        name="plan",
+        initial="draft",
+        states=[
+            State("draft", [Transition("touch", target="draft"), Transition("work", commands=[work])]),
+            State("done"),
+        ],
+    )
+    sketch = State("sketch", [Transition("touch", target="sketch")])
+    new = attrs.evolve(old, version=2, initial="sketch", states=(sketch, State("done")))
+    async with world.runtime(old, invariants=False) as runtime:
+        created = await runtime.create("plan", {"n": 1}, key="c")
+        requests = [Firing(created.id, "touch", {"n": 1}, key="k1"), Firing(created.id, "work", key="k2")]
+        done = [await _fire(runtime, request) for request in requests]
+    async with world.runtime(old, new) as runtime:
+        plan = await runtime.plan_upgrade("plan", 1, 2, states={"draft": "sketch"}, transform=renew)
+        await runtime.apply_upgrade(plan)
+    async with world.runtime(new, commands=[work]) as runtime:
+        after = await runtime.get(created.id)
+        assert (after.definition_version, after.state, after.context["renewed"]) == (2, "sketch", True)
+        for request, result in zip(requests, done, strict=True):
+            for again in AGAIN:
+                assert await again(runtime, request) == result
+        assert await _create(runtime, NewInstance("plan", {"n": 1}, key="c")) == created
+        assert await runtime.get(created.id) == after
+
+
+@check("receipts", "retention")
+async def a_pruned_receipt_frees_its_key(world: World) -> None:
+    """From the time of its `keep_for` on; not before, and not those that are kept for good."""
+    async with world.runtime(KEYED, **HANDLERS, invariants=False) as runtime:
+        created = await runtime.create("keyed", key="c", keep_for=HOUR)
+        done = {
+            key: await runtime.fire(created.id, "touch", key=key, keep_for=keep_for)
+            for key, keep_for in (("hour", HOUR), ("day", DAY), ("good", None))
+        }
+        world.clock.advance(HOUR - MINUTE)
+        assert (await runtime.prune(older_than=DAY)).receipts == 0
+        world.clock.advance(MINUTE)
+        assert (await runtime.prune(older_than=DAY)).receipts == 2
+        assert (await runtime.create("keyed", key="c")).id != created.id
+        for key, first in done.items():
+            again = await runtime.fire(created.id, "touch", key=key)
+            assert again.replayed is (key != "hour")
+            assert (again == first) is (key != "hour")
