@@ -148,14 +148,20 @@ class Shell:
 
 def plain_environment() -> dict[str, str]:
     """The environment of this process without what the command would read."""
-    ours = ("DURAFLOW_", "DATABASE_URL", "PG")
+    ours = ("DURAFLOW_", "DATABASE_URL", "PG", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
+@pytest.fixture(scope="session")
+def _compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes keep compiled modules: to compile them for each takes longer than what they are to do."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Shell:
+def folder(tmp_path: Path, _compiled: Path) -> Shell:
     """An empty folder, and an environment that names nothing."""
-    return Shell(tmp_path, plain_environment())
+    return Shell(tmp_path, {**plain_environment(), "PYTHONPYCACHEPREFIX": str(_compiled)})
 
 
 @pytest.fixture
