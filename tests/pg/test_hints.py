@@ -162,6 +162,7 @@ async def test_nothing_stays_behind(driver: Driver, pg_dsn: str, namespace: str)
             assert len(found) == count
             engine = engine_of(started)
             await engine.persistence.feed.wait(0.2, seen=-1)
+        left, sessions = set[threading.Thread](), list[Any]()
         for _ in range(300):
             left = {
                 thread for thread in set(threading.enumerate()) - before if thread.name.startswith("duraflow")

@@ -314,7 +314,12 @@ async def test_a_dispatcher_that_is_too_slow_is_succeeded(
 async def test_a_long_pass_keeps_its_lease(driver: Driver, pg_dsn: str, namespace: str) -> None:
     """Longer than the lease in all, but no message is: nobody else gets in."""
     taken: list[int] = []
-    handler = MessageHandler("taker", lambda m: (taken.append(m.payload), time.sleep(0.15)), lease=SECOND)
+
+    def take(message: Message) -> None:
+        taken.append(message.payload)
+        time.sleep(0.15)
+
+    handler = MessageHandler("taker", take, lease=SECOND)
     pool = {"namespace": namespace}
     async with (
         runtime_on(driver, pg_dsn, TALE, pool=pool, message_handlers=[handler]) as runtime,

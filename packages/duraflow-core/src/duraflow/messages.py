@@ -119,9 +119,7 @@ class MessageHandler:
             raise InvalidArgument(
                 "message_handlers", f"{self.name!r}: `start` is neither 'first' nor 'now': {self.start!r}"
             )
-        if not isinstance(self.lease, timedelta) or not timedelta(seconds=1) <= self.lease <= timedelta(
-            days=1
-        ):
+        if not timedelta(seconds=1) <= self.lease <= timedelta(days=1):
             raise InvalidArgument(
                 "message_handlers", f"{self.name!r}: `lease` is not a timedelta from 1 second to a day"
             )

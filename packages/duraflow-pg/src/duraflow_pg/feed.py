@@ -49,8 +49,8 @@ class PgChangeFeed:
             raise InvalidArgument(
                 "after",
                 "this cursor lies ahead of the server's transaction counter: it is of another server, or the database "
-                "was restored; reset the positions there (duraflow db check --reset-positions) and begin anew: from the "
-                "beginning, an earlier cursor, or 'now'",
+                "was restored; reset the positions there (duraflow db check --reset-positions) and begin anew: from "
+                "the beginning, an earlier cursor, or 'now'",
             )
         if not total:
             return FeedPage((), None, more=False)

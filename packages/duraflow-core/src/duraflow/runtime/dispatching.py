@@ -156,6 +156,7 @@ class _Pass:
             self.reached = page.reached or self.reached
             if not page.more:
                 break
+            await self._keep_lease()
 
     async def _read(self, left: int) -> OutboxPage:
         return await self.outbox.read(
@@ -174,8 +175,7 @@ class _Pass:
             if await self._settle(message, 1, was):
                 await self.save(Free(message.instance_id, was))
         else:
-            if self.engine.waits.elapsed() - self.saved_at > self.handler.lease.total_seconds() / 3:
-                await self.save()
+            await self._keep_lease()
             await self._settle(message, 1, None, posted.place)
 
     # --- one message --------------------------------------------------------------------------------------------
@@ -222,6 +222,11 @@ class _Pass:
         return Hold(message.instance_id, message.seq, message.ordinal, attempts, wait, error, was)
 
     # --- progress -----------------------------------------------------------------------------------------------
+
+    async def _keep_lease(self) -> None:
+        """Record progress if a third of the lease has gone by since it was last recorded."""
+        if self.engine.waits.elapsed() - self.saved_at > self.handler.lease.total_seconds() / 3:
+            await self.save()
 
     async def save(self, change: HeldChange | None = None, *, done: bool = False) -> None:
         """Record how far this has come, which also renews the lease, or gives it back."""
