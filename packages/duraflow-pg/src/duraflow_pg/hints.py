@@ -107,18 +107,21 @@ class BlockingHints:
             self._pending.set()
 
     def _send(self) -> None:
-        pool = self._database.connections.pool
-        channel = channel_of(self._database.schema, self._database.namespace)
         while True:
             self._pending.wait()
             if self._stop.wait(WINDOW_S):
                 return
             self._pending.clear()
             try:
-                with pool.connection(timeout=1.0) as connection:
-                    connection.execute(_NOTIFY, {"channel": channel, "text": ""})
+                self._notify("")
             except psycopg.Error as error:
                 logger.debug("a hint was not sent: %s", error)
+
+    def _notify(self, text: str) -> None:
+        database = self._database
+        channel = channel_of(database.schema, database.namespace)
+        with database.connections.pool.connection(timeout=1.0) as connection:
+            connection.execute(_NOTIFY, {"channel": channel, "text": text})
 
     # --- listening ----------------------------------------------------------------------------------------------
 
@@ -141,6 +144,7 @@ class BlockingHints:
             try:
                 with _connect(self._database.connections.pool) as connection:
                     if not self._tried_out(connection):
+                        connection.execute(b"UNLISTEN *")  # a pooler would keep the session
                         _undelivered()
                         return
                     attempt = 0
@@ -157,8 +161,9 @@ class BlockingHints:
     def _tried_out(self, connection: psycopg.Connection[Any]) -> bool:
         channel = channel_of(self._database.schema, self._database.namespace)
         connection.execute(f'LISTEN "{channel}"'.encode())
+        # On another connection: behind a pooler this one's own notices come back to whom LISTEN was never meant for.
         probe = uuid.uuid4().hex
-        connection.execute(_NOTIFY, {"channel": channel, "text": probe})
+        self._notify(probe)
         with closing(connection.notifies(timeout=_PROBE_S)) as notices:
             return any(notice.payload == probe for notice in notices)
 
@@ -200,16 +205,19 @@ class AsyncioHints:
         self._pending.set()
 
     async def _send(self) -> None:
-        database = self._database
-        parameters = {"channel": channel_of(database.schema, database.namespace), "text": ""}
         while True:
             await self._pending.wait()
             await asyncio.sleep(WINDOW_S)
             self._pending.clear()
             try:
-                await database.run_alone(_NOTIFY, parameters)
+                await self._notify("")
             except (psycopg.Error, DuraflowError) as error:
                 logger.debug("a hint was not sent: %s", error)
+
+    async def _notify(self, text: str) -> None:
+        database = self._database
+        channel = channel_of(database.schema, database.namespace)
+        await database.run_alone(_NOTIFY, {"channel": channel, "text": text})
 
     # --- listening ----------------------------------------------------------------------------------------------
 
@@ -236,6 +244,7 @@ class AsyncioHints:
             try:
                 async with await _connect_async(self._database.connections.pool) as connection:
                     if not await self._tried_out(connection):
+                        await connection.execute(b"UNLISTEN *")  # a pooler would keep the session
                         _undelivered()
                         return
                     attempt = 0
@@ -243,7 +252,7 @@ class AsyncioHints:
                     self._hear()
                     async for _ in connection.notifies():
                         self._hear()
-            except psycopg.Error as error:
+            except (psycopg.Error, DuraflowError) as error:
                 logger.debug("listening again, after: %s", error)
             await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
             attempt += 1
@@ -251,8 +260,9 @@ class AsyncioHints:
     async def _tried_out(self, connection: psycopg.AsyncConnection[Any]) -> bool:
         channel = channel_of(self._database.schema, self._database.namespace)
         await connection.execute(f'LISTEN "{channel}"'.encode())
+        # On another connection: behind a pooler this one's own notices come back to whom LISTEN was never meant for.
         probe = uuid.uuid4().hex
-        await connection.execute(_NOTIFY, {"channel": channel, "text": probe})
+        await self._notify(probe)
         async with aclosing(connection.notifies(timeout=_PROBE_S)) as notices:
             async for notice in notices:
                 if notice.payload == probe:
