@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import attrs
 import psycopg
@@ -53,7 +53,7 @@ class Roles:
         for role in ROLES:
             text = text.replace(role, f"{role}_{self.suffix}")
         with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(cast("LiteralString", text))
+            connection.execute(text.encode())
 
 
 @pytest.fixture
@@ -136,4 +136,4 @@ def test_the_reader_can_read(roles: Roles) -> None:
 def test_queries_run(pg_dsn: str, block: Block) -> None:
     """On any server."""
     with psycopg.connect(pg_dsn, autocommit=True) as connection:
-        connection.execute(cast("LiteralString", block.code))
+        connection.execute(block.code.encode())

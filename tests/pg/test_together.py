@@ -161,8 +161,8 @@ def _the_doctor_is_content(app: Runtime) -> None:
 def _what_was_told_has_happened(app: Runtime, done: list[list[str]]) -> None:
     """Invariants 6 and 10: each request that was answered is there once, and is answered again in the same way."""
     versions: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for instance_id, *key, version in done:
-        versions[instance_id, " ".join(key)].add(version)
+    for instance_id, *words, version in done:
+        versions[instance_id, " ".join(words)].add(version)
     for (instance_id, key), told in versions.items():
         assert len(told) == 1, (instance_id, key, told)
         seqs = [

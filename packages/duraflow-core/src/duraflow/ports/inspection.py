@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from duraflow.definition.workflow import Workflow
-from duraflow.diagnosis import DoctorReport
 from duraflow.errors import InvalidArgument
-from duraflow.integrity import Versions
+
+if TYPE_CHECKING:
+    from duraflow.diagnosis import DoctorReport
+    from duraflow.integrity import Versions
 
 
 @attrs.frozen(kw_only=True)

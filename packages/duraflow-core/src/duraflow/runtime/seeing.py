@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from duraflow.differences import InstanceDiff, diff_of
 from duraflow.errors import InvalidArgument
 from duraflow.fold import snapshot_after, unborn
 from duraflow.instance import HistoryEntry, Instance
@@ -14,7 +14,9 @@ from duraflow.ports import UnitOfWork
 from duraflow.runtime.asking import load
 from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.work import Work
-from duraflow.telling import told_time
+
+if TYPE_CHECKING:
+    from duraflow.differences import InstanceDiff
 
 PAGE = 500
 """How many history entries are read at a time."""
@@ -100,6 +102,8 @@ async def diff(
     engine: Engine, work: Work | None, target: Target, a: Moment, b: Moment | None
 ) -> InstanceDiff:
     """See `Runtime.diff`."""
+    from duraflow.differences import diff_of
+
     engine.check_usable(work)
     earlier = check_moment("a", a)
     given = None if b is None else check_moment("b", b)
@@ -141,6 +145,8 @@ def check_moment(argument: str, moment: object) -> Moment:
 def _check_within(current: Instance, moment: Moment) -> None:
     if isinstance(moment, datetime):
         if moment < current.created_at:
+            from duraflow.telling import told_time
+
             raise InvalidArgument(
                 "time", f"instance {current.id} was only created at {told_time(current.created_at)}"
             )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from duraflow.diagnosis import DoctorReport
-from duraflow.runtime import doctoring
 from duraflow.runtime.aio.base import AsyncBase
+
+if TYPE_CHECKING:
+    from duraflow.diagnosis import DoctorReport
 
 
 class AsyncDoctoring(AsyncBase):
@@ -37,4 +39,6 @@ class AsyncDoctoring(AsyncBase):
             NotSupported: the persistence has no inspector.
             StoreUnavailable: the store cannot be reached.
         """
+        from duraflow.runtime import doctoring
+
         return await doctoring.doctor(self._engine, exact, sample, shown, timeout)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from duraflow.definition.workflow import Workflow
-from duraflow.retention import ImportResult, PruneResult
-from duraflow.runtime import exporting, importing, keeping
 from duraflow.runtime.aio.base import AsyncBase
 from duraflow.runtime.engine import Target
+
+if TYPE_CHECKING:
+    from duraflow.retention import ImportResult, PruneResult
+    from duraflow.runtime import exporting
 
 Range = tuple[datetime | None, datetime | None]
 _ANY: Range = (None, None)
@@ -54,6 +56,8 @@ class AsyncKeeping(AsyncBase):
             InvalidArgument: an argument cannot be used.
             NotSupported: the persistence has no retention.
         """
+        from duraflow.runtime import keeping
+
         asked = keeping.pruning(
             older_than=older_than, outcomes=outcomes, workflow=workflow, batch=batch, limit=limit, dry_run=dry_run,
             receipts_older_than=receipts_older_than, messages_older_than=messages_older_than, on_progress=on_progress,
@@ -86,6 +90,8 @@ class AsyncKeeping(AsyncBase):
             NotSupported: the persistence cannot read whole instances.
             InstanceNotFound: with a line: there is no such instance.
         """
+        from duraflow.runtime import exporting
+
         query = exporting.query_of(
             self._engine, workflow=workflow, state=state, open=open, outcome=outcome, metadata=metadata,
             created=created, updated=updated, entered=entered,
@@ -112,6 +118,8 @@ class AsyncKeeping(AsyncBase):
             ImportRefused: a line cannot be taken in. It names the line; what came before stays.
             InvalidArgument: an argument cannot be used.
         """
+        from duraflow.runtime import importing
+
         return await importing.import_lines(self._engine, lines, on_conflict, messages)
 
 

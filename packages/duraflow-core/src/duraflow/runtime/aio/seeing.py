@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duraflow.definition.workflow import Workflow
-from duraflow.differences import InstanceDiff
 from duraflow.handlers import Handlers
 from duraflow.instance import Instance
-from duraflow.reasons import Why
-from duraflow.rerun import RerunReport
-from duraflow.runtime import asking, reasoning, rerunning, seeing
+from duraflow.runtime import asking, seeing
 from duraflow.runtime.aio.base import AsyncBase
 from duraflow.runtime.engine import Target
+
+if TYPE_CHECKING:
+    from duraflow.differences import InstanceDiff
+    from duraflow.reasons import Why
+    from duraflow.rerun import RerunReport
 
 Range = tuple[datetime | None, datetime | None]
 _ANY: Range = (None, None)
@@ -58,6 +60,8 @@ class AsyncSeeing(AsyncBase):
         `print` it for an answer in words; its fields are for programs. Reads the row, its last history entry and its
         due work, and changes nothing. Guards are asked as by `explain` without payloads.
         """
+        from duraflow.runtime import reasoning
+
         return await reasoning.why(self._engine, self._work, target)
 
     async def replay(
@@ -99,6 +103,8 @@ class AsyncSeeing(AsyncBase):
             InstanceNotFound: one of `instances` is not there.
             InvalidArgument: one of them is of another workflow; a filter makes no sense.
         """
+        from duraflow.runtime import rerunning
+
         query = asking.query_of(
             self._engine, workflow=workflow, state=state, open=open, outcome=outcome, metadata=metadata,
             created=created, updated=updated, entered=entered, oldest_first=oldest_first,

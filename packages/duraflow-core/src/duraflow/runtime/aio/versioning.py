@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from duraflow.definition.values import EMPTY
 from duraflow.definition.workflow import Workflow
 from duraflow.results import LiveProblem, VersionInfo
-from duraflow.runtime import planning, upgrading, versions
+from duraflow.runtime import versions
 from duraflow.runtime.aio.base import AsyncBase
-from duraflow.upgrades import TimerPolicy, Transform, UpgradePlan, UpgradeReport
+
+if TYPE_CHECKING:
+    from duraflow.upgrades import TimerPolicy, Transform, UpgradePlan, UpgradeReport
 
 
 class AsyncVersioning(AsyncBase):
@@ -63,6 +65,8 @@ class AsyncVersioning(AsyncBase):
             DefinitionNotFound: this runtime cannot use the new version, or nobody knows the old one.
             InvalidArgument: the rules make no sense for these versions.
         """
+        from duraflow.runtime import planning
+
         return await planning.plan_upgrade(
             self._engine, workflow, from_version, to_version, states, transform, timers, sample
         )
@@ -100,6 +104,8 @@ class AsyncVersioning(AsyncBase):
             DefinitionNotFound: this runtime cannot use the new version.
             StoreUnavailable: the store cannot be reached; run it again.
         """
+        from duraflow.runtime import upgrading
+
         return await upgrading.apply_upgrade(
             self._engine, plan, skip_uncovered, dry_run, limit, batch, cursor, on_progress, reason, by
         )

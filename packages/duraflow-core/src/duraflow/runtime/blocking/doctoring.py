@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from duraflow.diagnosis import DoctorReport
-from duraflow.runtime import doctoring
 from duraflow.runtime.blocking.base import Base
 from duraflow.runtime.drive import drive
+
+if TYPE_CHECKING:
+    from duraflow.diagnosis import DoctorReport
 
 
 class Doctoring(Base):
@@ -38,4 +40,6 @@ class Doctoring(Base):
             NotSupported: the persistence has no inspector.
             StoreUnavailable: the store cannot be reached.
         """
+        from duraflow.runtime import doctoring
+
         return drive(doctoring.doctor(self._engine, exact, sample, shown, timeout))

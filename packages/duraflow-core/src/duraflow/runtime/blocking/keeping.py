@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from duraflow.definition.workflow import Workflow
-from duraflow.retention import ImportResult, PruneResult
-from duraflow.runtime import exporting, importing, keeping
 from duraflow.runtime.blocking.base import Base
 from duraflow.runtime.drive import drive
 from duraflow.runtime.engine import Target
+
+if TYPE_CHECKING:
+    from duraflow.retention import ImportResult, PruneResult
+    from duraflow.runtime import exporting
 
 Range = tuple[datetime | None, datetime | None]
 _ANY: Range = (None, None)
@@ -55,6 +57,8 @@ class Keeping(Base):
             InvalidArgument: an argument cannot be used.
             NotSupported: the persistence has no retention.
         """
+        from duraflow.runtime import keeping
+
         asked = keeping.pruning(
             older_than=older_than, outcomes=outcomes, workflow=workflow, batch=batch, limit=limit, dry_run=dry_run,
             receipts_older_than=receipts_older_than, messages_older_than=messages_older_than, on_progress=on_progress,
@@ -87,6 +91,8 @@ class Keeping(Base):
             NotSupported: the persistence cannot read whole instances.
             InstanceNotFound: with a line: there is no such instance.
         """
+        from duraflow.runtime import exporting
+
         query = exporting.query_of(
             self._engine, workflow=workflow, state=state, open=open, outcome=outcome, metadata=metadata,
             created=created, updated=updated, entered=entered,
@@ -113,6 +119,8 @@ class Keeping(Base):
             ImportRefused: a line cannot be taken in. It names the line; what came before stays.
             InvalidArgument: an argument cannot be used.
         """
+        from duraflow.runtime import importing
+
         return drive(importing.import_lines(self._engine, lines, on_conflict, messages))
 
 
