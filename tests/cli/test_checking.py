@@ -28,6 +28,7 @@ door = Workflow(
 workflows = [door]
 properties = {"door": [never("open", after="locked"), at_most(1, "close")]}
 unknown = {"window": []}
+promises = [never("open", after="locked")]
 """
 
 
@@ -45,6 +46,7 @@ def test_a_workflow_is_explored_without_a_database(folder: Shell) -> None:
     )  # fmt: skip
     assert ran.returncode == 1
     assert 'at_most(1, "close") is broken' in ran.stdout
+    assert "holds" in folder("check", "--properties", "doors:promises").out
     report = folder("check", "door", "--json", code=Code.NO).json
     assert (report["ok"], [w["workflow"] for w in report["workflows"]]) == (False, ["door"])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import psycopg
 import pytest
 
 from duraflow_cli.codes import Code
+from duraflow_cli.embedded import kept
 from tests.cli.conftest import SHOP, Shell
 
 SQL = Path(__file__).parents[2] / "sql" / "dbmate"
@@ -73,6 +76,37 @@ def test_a_database_for_trying_things(folder: Shell) -> None:
     assert not Path(told["directory"]).exists()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(told["dsn"])
+
+
+@pytest.mark.pg
+def test_a_database_that_is_kept(folder: Shell) -> None:
+    """With --directory the data are there the next time; two at the same time are refused."""
+
+    def started() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "duraflow_cli", "dev", "--directory", "kept", "--schema", "flows"],
+            cwd=folder.folder, env=dict(folder.environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    for number in (1, 2):
+        with started() as process:
+            assert process.stdout is not None
+            (dsn,) = shlex.split(process.stdout.readline().removeprefix("export DURAFLOW_DSN="))
+            assert process.stdout.readline() == "export DURAFLOW_SCHEMA=flows\n"
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                connection.execute("CREATE TABLE IF NOT EXISTS kept (number int)")
+                connection.execute("INSERT INTO kept VALUES (%s)", [number])
+                rows = connection.execute("SELECT count(*) FROM kept").fetchone()
+            if number == 2:
+                said = folder("dev", "--directory", "kept", code=Code.REFUSED).err
+                assert "a server is running there already" in said
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        assert (process.returncode, rows) == (Code.DONE, (number,))
+    server = kept(folder.folder / "kept")
+    assert server is not None
+    assert not server.running
+    shutil.rmtree(server.base)  # which may be elsewhere: see `kept`
 
 
 def test_dev_takes_no_database(folder: Shell) -> None:
