@@ -242,12 +242,12 @@ def test_a_killed_dispatcher_is_succeeded(pg_dsn: str, namespace: str, tmp_path:
         assert runtime.dispatch().busy == 1
         _dispatch_until(runtime, lambda: later and later[-1].endswith(" 8"))
         assert [line.split()[2] for line in first] == ["1", "2", "3", "4", "5"]
-        assert [line.split()[2] for line in later] in (
-            ["4", "5", "6", "7", "8"],
-            ["5", "6", "7", "8"],
-        )
+        # Passes are of three messages at most, and the one that died recorded nothing.
+        begun = int(later[0].split()[2])
+        assert 3 <= begun <= 5
+        assert [line.split()[2] for line in later] == [str(number) for number in range(begun, 9)]
         # What came twice is told by its id.
-        assert set(later) & set(first) == set(later[: len(later) - 3])
+        assert set(later) & set(first) == set(later[: 6 - begun])
 
 
 @in_both_worlds
