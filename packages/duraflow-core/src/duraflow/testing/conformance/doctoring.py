@@ -21,7 +21,7 @@ from duraflow.instance import Instance
 from duraflow.messages import Message, MessageHandler, MessageRetryPolicy
 from duraflow.runtime.aio import AsyncRuntime
 from duraflow.testing.clocks import START
-from duraflow.testing.conformance.subject import DAY, HOUR, MINUTE, SECOND, World, check
+from duraflow.testing.conformance.subject import DAY, HOUR, MINUTE, SECOND, World, check, dispatched
 from duraflow.writes import ClearDue, Emitted, Receipt, SetDue, TimerRetry
 
 Break = Callable[[Any, Any, Instance, Instance], Awaitable[None]]
@@ -362,7 +362,7 @@ async def what_a_handler_cannot_take_is_found(world: World) -> None:
     async with _runtime(world, LETTER, message_handlers=[_handler(_refuse)]) as runtime:
         instance = await runtime.create(LETTER)
         await runtime.fire(instance.id, "post")
-        await _dispatched(world, runtime)
+        await dispatched(world, runtime, 1)
         report = await runtime.doctor()
         assert _ours(report) == {"message_parked"}, str(report)
         (found,) = [one for one in report.findings if one.code == "message_parked"]
@@ -382,7 +382,7 @@ async def a_handler_that_nobody_serves_is_found(world: World) -> None:
         assert _ours(await runtime.doctor()) == set()
         world.clock.advance(HOUR)
         await _until(world, runtime, {"handler_lags"})
-        await _dispatched(world, runtime)
+        await dispatched(world, runtime, 1)
         assert _ours(await runtime.doctor()) == set()
 
 
@@ -396,15 +396,6 @@ def _refuse(message: Message) -> None:
 
 def _handler(call: Callable[[Message], None], **options: Any) -> MessageHandler:
     return MessageHandler("post", call, retry=MessageRetryPolicy(park_after=1), **options)
-
-
-async def _dispatched(world: World, runtime: AsyncRuntime) -> None:
-    """Other transactions of a shared server may delay messages."""
-    for _ in range(1_000):
-        if (await runtime.dispatch()).total:
-            return
-        await world.driver.waits.sleep(0.01)
-    raise AssertionError("nothing was dispatched")
 
 
 async def _until(world: World, runtime: AsyncRuntime, codes: set[str]) -> None:

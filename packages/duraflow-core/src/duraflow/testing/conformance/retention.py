@@ -20,7 +20,7 @@ from duraflow.retention import ImportResult, PruneResult, Skipped
 from duraflow.runtime.aio import AsyncRuntime
 from duraflow.testing.clocks import START
 from duraflow.testing.conformance.made_up import create, entry, moved, new
-from duraflow.testing.conformance.subject import DAY, HOUR, Ports, World, check
+from duraflow.testing.conformance.subject import DAY, HOUR, Ports, World, check, dispatched
 from duraflow.writes import Emitted, Receipt, SetDue, TimerRetry, Writes
 
 JOB = Workflow(
@@ -643,7 +643,7 @@ async def what_a_handler_still_waits_for_stays(world: World) -> None:
         stuck = await runtime.create("job", ref="stuck")
         await runtime.fire(stuck.id, "finish")
         await _ended(runtime)
-        assert (await runtime.dispatch()).delivered == 1
+        assert (await dispatched(world, runtime, 2)).delivered == 1
         new = await _ended(runtime)
         world.clock.advance(2 * HOUR)
         dry = await runtime.prune(**old, dry_run=True)
@@ -651,7 +651,7 @@ async def what_a_handler_still_waits_for_stays(world: World) -> None:
         assert await runtime.prune(**old) == PruneResult(instances=1, entries=2, waiting=2)
         assert await _ids(runtime) == {stuck.id, new.id}
         broken = False
-        assert (await runtime.dispatch()).delivered == 2
+        assert (await dispatched(world, runtime, 2)).delivered == 2
         alive = await runtime.create("job")
         assert await runtime.prune(older_than=DAY, messages_older_than=HOUR) == PruneResult(messages=2)
         assert await runtime.prune(**old) == PruneResult(instances=2, entries=4)
@@ -665,7 +665,7 @@ async def delivered_messages_need_not_come_along(world: World) -> None:
     handlers = [MessageHandler("mail", told.append)]
     async with world.runtime(JOB, message_handlers=handlers, **HANDLERS) as runtime:
         first = await _ended(runtime)
-        await runtime.dispatch()
+        await dispatched(world, runtime, 1)
         second = await _ended(runtime)
         lines = await _lines(runtime, [first.id, second.id])
         messages = [json.loads(line)["messages"] for line in lines[2:4]]
@@ -679,7 +679,7 @@ async def delivered_messages_need_not_come_along(world: World) -> None:
                 await runtime.delete(instance.id)
             told.clear()
             await runtime.import_(lines, **options)
-            await runtime.dispatch()
+            await dispatched(world, runtime, len(expected))
             assert sorted(message.instance_id for message in told) == sorted(expected)
             ids = {message["id"] for each in messages for message in each}
             assert {str(message.id) for message in told} <= ids

@@ -16,6 +16,7 @@ from duraflow.codec import Codec
 from duraflow.definition.values import State, Transition
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import NotSupported
+from duraflow.messages import DispatchResult
 from duraflow.ports import DueStore, Environment, Persistence, ReceiptStore, Writer
 from duraflow.runtime.aio import AsyncRuntime
 from duraflow.testing.clocks import ManualClock
@@ -24,7 +25,17 @@ from duraflow.testing.invariants import acheck_invariants
 from duraflow.testing.ledger import EffectLedger, TransactionalLedger
 from duraflow.writer import DefaultWriter
 
-ABILITIES = ("due", "definitions", "receipts", "feed", "outbox", "retention", "inspector", "lifecycle", "concurrency")
+ABILITIES = (
+    "due",
+    "definitions",
+    "receipts",
+    "feed",
+    "outbox",
+    "retention",
+    "inspector",
+    "lifecycle",
+    "concurrency",
+)
 """What a check may need: a port of that name; `concurrency` is several open transactions at a time."""
 
 SECOND, MINUTE, HOUR, DAY = (
@@ -187,6 +198,18 @@ class World:
 def note(ctx: Any) -> None:
     """For commands: leave an effect that belongs to this move, and is rolled back with it."""
     ctx.resource(TransactionalLedger).record((ctx.transition_id, ctx.command.name))
+
+
+async def dispatched(world: World, runtime: AsyncRuntime, calls: int, **options: Any) -> DispatchResult:
+    """Dispatch until handlers were called so often: other transactions of a shared server may delay messages."""
+    result = DispatchResult()
+    for _ in range(1_000):
+        result += await runtime.dispatch(**options)
+        if result.total >= calls:
+            break
+        await world.driver.waits.sleep(0.01)
+    assert result.total == calls
+    return result
 
 
 @attrs.frozen
