@@ -95,10 +95,21 @@ _GROUPS = (
         "NewInstance", "Firing", "FireResult", "Unfired", "Explanation", "Page", "StateCount", "SweepResult", "Parked",
         "Health", "Notice",
     )),
+    ("Versions and upgrades", (
+        "VersionInfo", "LiveProblem", "UpgradePlan", "UpgradeRow", "UpgradeReport", "NotUpgraded",
+    )),
+    ("Messages and the feed", (
+        "Message", "MessageHandler", "MessageRetryPolicy", "DispatchResult", "ParkedMessage", "Changes", "FeedEntry",
+    )),
+    ("Seeing into it", (
+        "InstanceDiff", "Why", "WaitingTimer", "RerunReport", "RerunGroup", "RerunOutcome", "RerunDifference",
+        "RerunUnknown", "DoctorReport", "Checkup", "Diagnosis",
+    )),
+    ("Retention", ("PruneResult", "ImportResult", "Skipped")),
     ("Errors", (
         "DuraflowError", "EventRefused", "Rejected", "CommandFailed", "ChainTooDeep", "InvalidArgument", "Misuse",
-        "InstanceNotFound", "AlreadyExists", "ConcurrencyConflict", "Busy", "LockTimeout", "DefinitionError",
-        "DefinitionConflict", "DefinitionNotFound", "StoreUnavailable", "SchemaMismatch", "NotSupported",
+        "InstanceNotFound", "AlreadyExists", "ConcurrencyConflict", "IdempotencyConflict", "Busy", "LockTimeout",
+        "DefinitionError", "DefinitionConflict", "DefinitionNotFound", "LiveCheckFailed", "ImportRefused", "StoreUnavailable", "SchemaMismatch", "NotSupported",
     )),
 )  # fmt: skip
 _PG = [getattr(duraflow_pg, name) for name in duraflow_pg.__all__ if name != "AsyncPgPersistence"]
@@ -129,7 +140,7 @@ def signatures() -> str:
 def left_out() -> set[str]:
     """Public names that no group shows."""
     shown = {name for _, names in _GROUPS for name in names} | {"Persistence"}
-    return set(duraflow.__all__) - shown - {f"Async{name}" for name in TWINS}
+    return set(duraflow.__all__) - shown - {f"Async{name}" for name in (*TWINS, "Changes")}
 
 
 def calls(cls: type) -> dict[str, str]:
