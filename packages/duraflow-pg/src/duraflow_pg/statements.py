@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, LiteralString, TypeVar
@@ -34,12 +35,16 @@ def compiled(template: LiteralString, schema: str, **parts: LiteralString) -> by
 
     Names are quoted identifiers in the text itself, never left to `search_path`. `parts` are pieces of SQL.
     """
+    return _compiled(template, schema, tuple(parts.items()))
+
+
+@functools.lru_cache(maxsize=2048)  # of every persistence over the same schema
+def _compiled(template: LiteralString, schema: str, parts: tuple[tuple[str, LiteralString], ...]) -> bytes:
     # Not `sql.Identifier`, which leaves a percent sign in a name to be taken for a placeholder.
     names: dict[str, sql.Composable] = {
-        short: sql.SQL(f"{quote_in_query(schema)}.workflow_{short}")
-        for short in TABLES
+        short: sql.SQL(f"{quote_in_query(schema)}.workflow_{short}") for short in TABLES
     }
-    pieces = {name: sql.SQL(piece).format(**names) for name, piece in parts.items()}
+    pieces = {name: sql.SQL(piece).format(**names) for name, piece in parts}
     return sql.SQL(template).format(**names, **pieces).as_bytes(None)
 
 
