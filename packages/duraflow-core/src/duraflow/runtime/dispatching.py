@@ -169,8 +169,7 @@ class _Pass:
             self.tally["held"] += 1
             self.reached = posted.place
         elif self.lease.interrupted:
-            self.reached = posted.place
-            await self.save(self._hold(message, 1, INTERRUPTED, None))
+            await self.save(self._hold(message, 1, INTERRUPTED, None), reached=posted.place)
             was = (message.seq, message.ordinal)
             if await self._settle(message, 1, was):
                 await self.save(Free(message.instance_id, was))
@@ -190,19 +189,19 @@ class _Pass:
         """Give a message to the handler; what it does not take is held back, and that is recorded at once.
 
         Args:
-            place: of a new one, which is reached when the handler has answered and not before: who is cancelled in the
-                call must not record it as delivered.
+            place: of a new one, which is reached when the handler has taken it, or it is recorded as held back, and not
+                before: who is cancelled in between must not record it as delivered.
         """
         error = await self._call(message)
-        self.reached = place or self.reached
         if error is None:
+            self.reached = place or self.reached
             self.tally["delivered"] += 1
             self._unsaved += 1
             return True
         self.held.add(message.instance_id)
         hold = self._hold(message, attempts, error, was)
         self.tally["parked" if hold.wait is None else "failed"] += 1
-        await self.save(hold)
+        await self.save(hold, reached=place)
         return False
 
     async def _call(self, message: Message) -> str | None:
@@ -228,14 +227,24 @@ class _Pass:
         if self.engine.waits.elapsed() - self.saved_at > self.handler.lease.total_seconds() / 3:
             await self.save()
 
-    async def save(self, change: HeldChange | None = None, *, done: bool = False) -> None:
-        """Record how far this has come, which also renews the lease, or gives it back."""
-        delivered = self._unsaved
+    async def save(
+        self,
+        change: HeldChange | None = None,
+        *,
+        reached: OutboxPosition | None = None,
+        done: bool = False,
+    ) -> None:
+        """Record how far this has come, which also renews the lease, or gives it back.
+
+        Args:
+            reached: a new message that counts as dealt with because of the change, so not before both are recorded.
+        """
+        delivered, upto = self._unsaved, reached or self.reached
 
         async def attempt() -> bool:
             return await self.outbox.save(
                 self.lease,
-                reached=self.reached,
+                reached=upto,
                 change=change,
                 delivered=delivered,
                 clock=self.engine.now(),
@@ -244,6 +253,7 @@ class _Pass:
 
         if not await self.engine.retrying(attempt):
             raise _LeaseLost
+        self.reached = upto
         self._unsaved -= delivered
         self.saved_at = self.engine.waits.elapsed()
 
