@@ -29,6 +29,7 @@ from duraflow import (
     Message,
     MessageHandler,
     MessageRetryPolicy,
+    Misuse,
     NewInstance,
     Runtime,
     State,
@@ -541,3 +542,26 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for child in node.get("Plans", ()):
         yield from _nodes(child)
+
+
+@in_both_worlds
+async def test_who_has_come_further_than_the_server_is_told(
+    driver: Driver, pg_dsn: str, namespace: str
+) -> None:
+    """After a restore into a new server a handler would be given nothing, and nobody would know why."""
+    taken: list[int] = []
+    handlers = [
+        MessageHandler(name, lambda message: taken.append(message.payload)) for name in ("one", "two")
+    ]
+    async with runtime_on(
+        driver, pg_dsn, TALE, pool={"namespace": namespace}, message_handlers=handlers
+    ) as runtime:
+        await runtime.dispatch()
+        await runtime.fire(await runtime.create("tale"), "tell")
+        ahead = "UPDATE workflow_outbox_handlers SET position = {} WHERE namespace = %s AND handler = 'two'"
+        look(pg_dsn, ahead.format("(pg_current_xact_id()::text::bigint + 1000000)::text::xid8"), [namespace])
+        with pytest.raises(Misuse, match=r"'two' has come further .*--reset-positions"):
+            await runtime.dispatch()
+        assert taken == []
+        look(pg_dsn, ahead.format("pg_snapshot_xmax(pg_current_snapshot())"), [namespace])
+        await runtime.dispatch()

@@ -15,7 +15,7 @@ from uuid import UUID
 import attrs
 
 from duraflow.codec import Codec
-from duraflow.errors import InstanceNotFound
+from duraflow.errors import InstanceNotFound, Misuse
 from duraflow.messages import Message, ParkedMessage, Start
 from duraflow.ports import (
     Free,
@@ -89,6 +89,13 @@ class PgOutbox:
 
     async def waiting(self, handlers: Sequence[str], /, *, clock: datetime | None) -> Sequence[str]:
         rows = await self._fetch("waiting", handlers=text_array(handlers), clock=clock)
+        for handler, ahead in rows:
+            if ahead:
+                raise Misuse(
+                    f"the handler {handler!r} has come further than the server's transaction counter, so that it would "
+                    "be given nothing: the database was restored into a new server",
+                    "reset the positions there (duraflow db check --reset-positions), and dispatch again",
+                )
         return [row[0] for row in rows]
 
     async def claim(self, handler: str, /, *, lease: timedelta, start: Start) -> HandlerLease | None:
@@ -224,13 +231,17 @@ _WANTED = "(cardinality(%(topics)s::text[]) = 0 OR o.topic = ANY (%(topics)s::te
 # What a handler may be given at most: nothing that a transaction still open may come before (see `feed`).
 _SETTLED = "o.position < pg_snapshot_xmin(pg_current_snapshot())"
 
+# A handler that begins now stands at the counter itself; further ahead of it is nobody but after a restore (see
+# `positions`).
+_AHEAD = "p.position > pg_snapshot_xmax(pg_current_snapshot())"
+
 # The first one in the index's order, and not EXISTS, for which a third of the table seems to fit, so that it is read
 # from end to end whenever there is nothing to be found.
 _WAITING = """
-SELECT w.handler
+SELECT w.handler, coalesce({ahead}, false)
 FROM unnest(%(handlers)s::text[]) WITH ORDINALITY AS w (handler, number)
 LEFT JOIN {outbox_handlers} p ON p.namespace = %(namespace)s AND p.handler = w.handler
-WHERE p.handler IS NULL
+WHERE p.handler IS NULL OR {ahead}
    OR (
         SELECT true FROM {outbox} o
         WHERE o.namespace = %(namespace)s AND {settled}
@@ -387,7 +398,7 @@ RETURNING 1
 
 def _statements(schema: str) -> dict[str, bytes]:
     return {
-        "waiting": compiled(_WAITING, schema, settled=_SETTLED),
+        "waiting": compiled(_WAITING, schema, settled=_SETTLED, ahead=_AHEAD),
         "claim": compiled(_CLAIM, schema),
         "due": compiled(_DUE, schema, message=_MESSAGE, place=_PLACE, wanted=_WANTED),
         "read": compiled(_READ, schema, message=_MESSAGE, place=_PLACE, wanted=_WANTED, settled=_SETTLED),

@@ -132,7 +132,11 @@ class Outbox(Protocol):
         ...
 
     async def waiting(self, handlers: Sequence[str], /, *, clock: datetime | None) -> Sequence[str]:
-        """Which of these handlers have something to be done for them, in the given order; writes nothing."""
+        """Which of these handlers have something to be done for them, in the given order; writes nothing.
+
+        Raises:
+            Misuse: one has come further than this store has counted, as after a restore: it would wait for ever.
+        """
         ...
 
     async def claim(self, handler: str, /, *, lease: timedelta, start: Start) -> HandlerLease | None:
@@ -181,7 +185,8 @@ class Outbox(Protocol):
     ) -> bool:
         """Keep how far a handler has come, all or nothing; False, and nothing written, when the lease is lost.
 
-        Done again, because the answer was lost, it does nothing more.
+        Done again, because the answer was lost, it changes nothing more, but for `delivered`, which only counts; of a
+        lease that it has given back it says that it is lost.
 
         Args:
             change: of who is held back, with it.

@@ -92,7 +92,8 @@ class Feeding(Base):
             limit: of each handler, so many new messages, and so many that it has not taken before.
 
         Raises:
-            Misuse: the runtime has no message handlers.
+            Misuse: the runtime has no message handlers, or one has come further than the store's counter, as after a
+                restore into a new server.
             NotSupported: the persistence has no outbox.
         """
         return drive(dispatching.dispatch(self._engine, limit))
