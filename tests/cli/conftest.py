@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 from duraflow_cli.codes import Code
+from tests.pg.kit import settled
 
 _ROOT = Path(__file__).parents[2]
 
@@ -108,6 +109,9 @@ class Shell:
 
     def __call__(self, *arguments: str, code: int = Code.DONE, input: str = "", **environment: str) -> Done:  # noqa: A002
         """Run `duraflow` with these arguments; fails unless it ends with the code."""
+        dsn = {**self.environment, **environment}.get("DURAFLOW_DSN")
+        if "changes" in arguments and "--follow" not in arguments and dsn:
+            settled(dsn)
         done = subprocess.run(
             [sys.executable, "-m", "duraflow_cli", *arguments],
             cwd=self.folder,

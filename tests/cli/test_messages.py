@@ -6,6 +6,7 @@ from duraflow import MessageHandler, MessageRetryPolicy, Runtime, State, Transit
 from duraflow_cli.codes import Code
 from duraflow_pg import PgPersistence
 from tests.cli.conftest import Shell
+from tests.pg.kit import settled
 
 LETTER = Workflow(
     name="letter",
@@ -25,6 +26,7 @@ def test_a_parked_message_is_tried_again_or_skipped(folder: Shell, pg_dsn: str, 
     persistence = PgPersistence.from_dsn(pg_dsn, namespace=namespace)
     with Runtime(workflows=[LETTER], persistence=persistence, message_handlers=[handler]) as runtime:
         runtime.fire(runtime.create("letter").id, "send")
+        settled(pg_dsn)
         runtime.dispatch()
         where = ("--dsn", pg_dsn, "--namespace", namespace)
         (parked,) = folder("messages", "parked", "--json", *where).json
@@ -33,6 +35,7 @@ def test_a_parked_message_is_tried_again_or_skipped(folder: Shell, pg_dsn: str, 
         message = parked["message"]["id"]
         assert folder("messages", "retry", "mailer", message, "--json", *where).json["done"] == "retry"
         assert runtime.parked_messages() == ()
+        settled(pg_dsn)
         runtime.dispatch()
     assert message in folder("messages", "parked", *where).out
     assert "give --yes" in folder("messages", "skip", "mailer", message, *where, code=Code.MISUSED).err

@@ -109,7 +109,8 @@ _GROUPS = (
     ("Errors", (
         "DuraflowError", "EventRefused", "Rejected", "CommandFailed", "ChainTooDeep", "InvalidArgument", "Misuse",
         "InstanceNotFound", "AlreadyExists", "ConcurrencyConflict", "IdempotencyConflict", "Busy", "LockTimeout",
-        "DefinitionError", "DefinitionConflict", "DefinitionNotFound", "LiveCheckFailed", "ImportRefused", "StoreUnavailable", "SchemaMismatch", "NotSupported",
+        "DefinitionError", "DefinitionConflict", "DefinitionNotFound", "LiveCheckFailed", "ImportRefused",
+        "StoreUnavailable", "SchemaMismatch", "NotSupported",
     )),
 )  # fmt: skip
 _PG = [getattr(duraflow_pg, name) for name in duraflow_pg.__all__ if name != "AsyncPgPersistence"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -65,6 +66,21 @@ def look(dsn: str, statement: str, parameters: Any = None) -> list[tuple[Any, ..
     with psycopg.connect(dsn, autocommit=True) as connection:
         cursor = connection.execute(statement, parameters)
         return cursor.fetchall() if cursor.description is not None else []
+
+
+def settled(dsn: str) -> None:
+    """Wait until the feed shows all that is committed: another test's transaction on the same server may hold it up."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+        assert row is not None
+        for _ in range(3_000):
+            done = connection.execute(
+                "SELECT pg_snapshot_xmin(pg_current_snapshot()) > %s::text::xid8", [row[0]]
+            ).fetchone()
+            if done is not None and done[0]:
+                return
+            time.sleep(0.01)
+    raise AssertionError("some transaction has been open for half a minute")
 
 
 def history_count(dsn: str, namespace: str) -> int:

@@ -26,7 +26,7 @@ from duraflow_pg import PgPersistence
 from duraflow_pg.doctor import PG_AILMENTS, DoctorLimits, PgInspector
 from duraflow_pg.doctor.inspector import CHECKS
 from duraflow_pg.doctor.running import Looked, Ward
-from tests.pg.kit import DAY, look, runtime_on
+from tests.pg.kit import DAY, look, runtime_on, settled
 
 NOT_OURS = frozenset({"setting_unsafe", "long_transaction", "idle_in_transaction"})
 """What the test's server is made with, and what other tests may be doing on it."""
@@ -599,6 +599,7 @@ def test_a_handler_that_begins_now_is_not_ahead(own_pg_dsn: str, namespace: str)
     """On a quiet server it stands at the very next transaction id."""
     handler = MessageHandler("post", lambda message: None, start="now")
     with parcels(own_pg_dsn, namespace, message_handlers=[handler]) as runtime:
+        settled(own_pg_dsn)
         runtime.dispatch()
         look(
             own_pg_dsn,

@@ -21,7 +21,7 @@ from duraflow_pg import (
     reset_positions,
     reset_positions_async,
 )
-from tests.pg.kit import in_both_worlds, look
+from tests.pg.kit import in_both_worlds, look, settled
 from tests.support.servers import PgServer
 
 JOB = Workflow(
@@ -68,7 +68,8 @@ def _order(dsn: str, namespace: str = "default", table: str = "history") -> list
     ]
 
 
-def _feed(runtime: Runtime) -> list[Entry]:
+def _feed(dsn: str, runtime: Runtime) -> list[Entry]:
+    settled(dsn)
     return [(one.entry.instance_id, one.entry.seq) for one in runtime.changes()]
 
 
@@ -154,14 +155,15 @@ def test_what_is_ahead_is_found(restored: str, fresh_pg_dsn: str) -> None:
     assert "'default', 'other'" in problem
     assert "reset-positions" in problem
     with _runtime(restored) as runtime:
-        assert _feed(runtime) == []
+        assert _feed(restored, runtime) == []
         # Also what happens now waits, for it comes after what happened before.
         runtime.fire(("job", "R5"), "note")
-        assert _feed(runtime) == []
+        assert _feed(restored, runtime) == []
 
 
 def test_a_small_gap_is_caught_up(restored: str, fresh_pg_dsn: str) -> None:
     """The counter moves on, positions stay, and so do saved cursors."""
+    settled(fresh_pg_dsn)
     with _runtime(fresh_pg_dsn) as runtime:
         cursor = [one.cursor for one in runtime.changes()][20]
     before = look(restored, "SELECT instance_id, seq, position::text FROM workflow_history ORDER BY 1, 2")
@@ -172,7 +174,7 @@ def test_a_small_gap_is_caught_up(restored: str, fresh_pg_dsn: str) -> None:
     )
     _all_is_well(restored)
     with _runtime(restored) as runtime:
-        assert _feed(runtime) == _order(fresh_pg_dsn)
+        assert _feed(restored, runtime) == _order(fresh_pg_dsn)
         rest = [(one.entry.instance_id, one.entry.seq) for one in runtime.changes(after=cursor)]
         assert rest == _order(fresh_pg_dsn)[21:]
 
@@ -182,6 +184,7 @@ async def test_a_large_gap_gets_new_positions(driver: Driver, restored: str, fre
     """In the old order, in every namespace; handlers keep their place; what happens next comes after it."""
     before, passed = _orders(restored), _passed(restored)
     assert len(passed) == 15
+    settled(fresh_pg_dsn)
     with _runtime(fresh_pg_dsn) as runtime:
         cursor = [one.cursor for one in runtime.changes()][20]
     total = len(before["default", "history"]) + len(before["other", "history"])
@@ -195,11 +198,11 @@ async def test_a_large_gap_gets_new_positions(driver: Driver, restored: str, fre
     assert _passed(restored) == passed
     _all_is_well(restored)
     with _runtime(restored) as runtime:
-        assert _feed(runtime) == before["default", "history"]
+        assert _feed(restored, runtime) == before["default", "history"]
         with pytest.raises(InvalidArgument, match="ahead"):
             list(runtime.changes(after=cursor))
         moved = runtime.fire(("job", "R5"), "note").instance
-        assert _feed(runtime)[-1] == (moved.id, moved.version)
+        assert _feed(restored, runtime)[-1] == (moved.id, moved.version)
     assert reset_positions(restored, catch_up=0) == 0
 
 
@@ -265,6 +268,7 @@ def test_life_goes_on_meanwhile(restored: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(positions, "_one_batch", lively)
         reset_positions(restored, batch=4, catch_up=0)
         assert number > 5
+        settled(restored)
         follow()
         assert sorted(seen) == sorted(_order(restored))
         for instance_id in {one for one, _ in seen}:
@@ -280,7 +284,7 @@ def test_positions_edited_by_hand_are_mended(fresh_pg_dsn: str) -> None:
         look(fresh_pg_dsn, "UPDATE workflow_instances SET position = '9000000000000'")
         reset_positions(fresh_pg_dsn)
         runtime.fire(created.id, "note")
-        assert _feed(runtime) == [(created.id, 1), (created.id, 2)]
+        assert _feed(fresh_pg_dsn, runtime) == [(created.id, 1), (created.id, 2)]
 
 
 def test_it_says_what_it_cannot_do(fresh_pg_dsn: str) -> None:
@@ -308,4 +312,4 @@ def test_another_schema_is_mended(fresh_pg_dsn: str) -> None:
         assert positions_problem(fresh_pg_dsn) is None
         assert positions_problem(fresh_pg_dsn, schema='odd "%s" name') is not None
         assert reset_positions(fresh_pg_dsn, schema='odd "%s" name') == 1
-        assert len(_feed(runtime)) == 1
+        assert len(_feed(fresh_pg_dsn, runtime)) == 1

@@ -21,7 +21,7 @@ import pytest
 
 from duraflow import FeedEntry, Message, MessageHandler, Runtime
 from duraflow.testing import check_invariants
-from tests.pg.kit import look
+from tests.pg.kit import look, settled
 from tests.pg.together_process import NEW, OLD, QUICK, ROLES, runtime
 
 pytestmark = pytest.mark.pg
@@ -143,6 +143,7 @@ def _healed(dsn: str, namespace: str, delivered: list[tuple[str, ...]]) -> Runti
     end = time.monotonic() + 30
     while time.monotonic() < end:
         app.fire_due_timers()
+        settled(dsn)
         done = app.dispatch(limit=1_000)
         if not (done.total or done.busy or done.held or done.lost):
             break
@@ -202,6 +203,7 @@ def _messages_were_delivered_in_order(dsn: str, namespace: str, delivered: list[
 
 def _the_feed_shows_all_once(dsn: str, namespace: str, app: Runtime, followed: list[FeedEntry]) -> None:
     """Whoever followed through all of it missed nothing up to where it came, and saw nothing twice."""
+    settled(dsn)
     with closing(app.changes()) as changes:
         every = [entry.position for entry in changes]
     ((count,),) = look(dsn, "SELECT count(*) FROM workflow_history WHERE namespace = %s", [namespace])

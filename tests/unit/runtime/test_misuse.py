@@ -273,7 +273,7 @@ async def test_an_instance_of_an_unknown_version_is_told(world: World) -> None:
         assert await runtime.get(newer.id) == newer
         assert (await runtime.list()).instances == (newer,)
         for call in (runtime.fire(newer.id, "go"), runtime.cancel(newer.id), runtime.explain(newer.id)):
-            with pytest.raises(DefinitionNotFound, match="version 2.*no command 'post' is registered"):
+            with pytest.raises(DefinitionNotFound, match=r"version 2.*no command 'post' is registered"):
                 await call
 
 

@@ -145,7 +145,7 @@ def _statements(schema: str) -> dict[str, bytes]:
         ),
         "of": compiled(
             "SELECT {columns} FROM {receipts} r WHERE r.instance_id = %(id)s AND r.namespace = %(namespace)s "
-            "ORDER BY r.first_seq, r.key",
+            "ORDER BY r.first_seq, r.key, r.workflow NULLS FIRST",
             schema,
             columns=_COLUMNS,
         ),

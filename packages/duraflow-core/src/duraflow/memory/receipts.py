@@ -71,7 +71,7 @@ class InMemoryReceiptStore:
         with self._access.view(unit) as view:
             found = view.find(namespace, instance_id) is not None
             rows = list(view.receipts(instance_id)) if found else []
-        rows.sort(key=lambda row: (row["first_seq"], row["key"].encode()))
+        rows.sort(key=lambda row: (row["first_seq"], row["key"].encode(), row["workflow"] is not None))
         return [receipt_from_record(row, codec) for row in rows]
 
     def _of_event(self, view: View, instance_id: UUID, key: str) -> Record | None:

@@ -43,5 +43,5 @@ class ReceiptStore(Protocol):
         ...
 
     async def of(self, unit: UnitOfWork | None, instance_id: UUID, /) -> Sequence[Receipt]:
-        """All of one instance, by `first_seq`, then key."""
+        """All of one instance, by `first_seq`, then key; that of an event before that of the creation."""
         ...
