@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -165,9 +164,11 @@ async def _best_effort(
 async def _call(engine: Engine, ref: CommandRef, context: CommandContext) -> CommandResult:
     token = running.set(engine)
     try:
-        answer = engine.rules.handlers.commands[ref.name](context)
-        if inspect.isawaitable(answer):
-            answer = await resolved(answer, f"command {ref.name!r}", suspends=engine.waits.suspends)
+        answer = await resolved(
+            engine.rules.handlers.commands[ref.name](context),
+            f"command {ref.name!r}",
+            suspends=engine.waits.suspends,
+        )
     except Exception as error:
         error.add_note(f"raised by the command {ref.name!r} of instance {context.instance.id}")
         raise

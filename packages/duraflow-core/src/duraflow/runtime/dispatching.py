@@ -11,7 +11,6 @@ an interrupted one: else one that kills its process would kill the next one too,
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -207,10 +206,8 @@ class _Pass:
     async def _call(self, message: Message) -> str | None:
         """Why the handler did not take it; None when it did."""
         try:
-            answer = self.handler.call(message)
-            if inspect.isawaitable(answer):
-                what = f"message handler {self.handler.name!r}"
-                await resolved(answer, what, suspends=self.engine.waits.suspends)
+            what = f"message handler {self.handler.name!r}"
+            await resolved(self.handler.call(message), what, suspends=self.engine.waits.suspends)
         except Exception as error:  # noqa: BLE001  # a handler raises anything; it is kept and shown, not hidden
             return clean(f"{type(error).__name__}: {error}")
         return None

@@ -40,16 +40,18 @@ def _innermost(coroutine: Coroutine[Any, Any, Any]) -> str:
     return str(name)
 
 
-async def resolved(awaitable: Awaitable[R], what: str, *, suspends: bool) -> R:
-    """Await what a handler gave, where that is possible.
+async def resolved(answer: Awaitable[R] | R, what: str, *, suspends: bool) -> R:
+    """What a function of the application's gave, awaited where it is to be.
 
     Raises:
-        Misuse: the runtime is the blocking one.
+        Misuse: it is to be awaited, and the runtime is the blocking one.
     """
+    if not inspect.isawaitable(answer):
+        return answer
     if suspends:
-        return await awaitable
-    if inspect.iscoroutine(awaitable):
-        awaitable.close()
+        return await answer
+    if inspect.iscoroutine(answer):
+        answer.close()
     raise Misuse(
         f"{what} is async, but the runtime is the blocking one", "use AsyncRuntime, or a plain function"
     )

@@ -6,7 +6,6 @@ pruning keeps nobody waiting, not even another pruning, and can be broken off at
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -203,8 +202,6 @@ async def _batches(
             **{kind: getattr(result, kind) + done.taken},
         )
         if asked.on_progress is not None:
-            told = asked.on_progress(result)
-            if inspect.isawaitable(told):
-                await resolved(told, "on_progress", suspends=engine.waits.suspends)
+            await resolved(asked.on_progress(result), "on_progress", suspends=engine.waits.suspends)
         if ended:
             return result

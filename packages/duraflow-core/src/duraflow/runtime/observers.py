@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,9 +38,7 @@ class Observers:
         for notice in notices:
             for observer in self.members:
                 try:
-                    answer = observer(notice)
-                    if inspect.isawaitable(answer):
-                        await resolved(answer, "an observer", suspends=self.suspends)
+                    await resolved(observer(notice), "an observer", suspends=self.suspends)
                 except Exception as error:  # noqa: BLE001  # observers must not reach the caller
                     await self._contain(error, notice)
 
@@ -51,8 +48,6 @@ class Observers:
             _log.error("an observer failed for instance %s, seq %s", *where, exc_info=error)
             return
         try:
-            answer = self.on_error(error, notice)
-            if inspect.isawaitable(answer):
-                await resolved(answer, "on_observer_error", suspends=self.suspends)
+            await resolved(self.on_error(error, notice), "on_observer_error", suspends=self.suspends)
         except Exception:  # noqa: BLE001  # nor may a failing error handler
             _log.exception("on_observer_error failed for instance %s, seq %s", *where)

@@ -19,6 +19,7 @@ from duraflow.rerun.report import RerunDifference, RerunGroup, RerunReport, Reru
 from duraflow.rerun.rerunner import Rerunner
 from duraflow.rerun.rules import rules_for
 from duraflow.runtime.asking import list_instances, read
+from duraflow.runtime.drive import resolved
 from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.seeing import entries_until
 from duraflow.runtime.work import Work
@@ -71,7 +72,7 @@ async def replay(
             for instance in page:
                 tally.add(instance, await _rerun(engine, work, workflow, rules, versions, instance))
             if on_progress is not None:
-                on_progress(tally.total)
+                await resolved(on_progress(tally.total), "on_progress", suspends=engine.waits.suspends)
     return tally.report(workflow, following)
 
 

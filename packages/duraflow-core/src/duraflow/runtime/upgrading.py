@@ -23,6 +23,7 @@ from duraflow.runtime.commands import drive_machine
 from duraflow.runtime.creating import store_now
 from duraflow.runtime.crossing import Crossing, asks_for_commands, cross, crossing_of
 from duraflow.runtime.deciding import refuse_busy
+from duraflow.runtime.drive import resolved
 from duraflow.runtime.engine import Engine
 from duraflow.runtime.firing import write
 from duraflow.runtime.notices import notices_of
@@ -103,16 +104,16 @@ async def apply_upgrade(
         )
     run = _Run(engine, plan, crossing, trigger, skip_uncovered, UpgradeReport(cursor=cursor, dry_run=dry_run))
 
-    def told() -> None:
+    async def told() -> None:
         if on_progress is not None:
-            on_progress(run.report)
+            await resolved(on_progress(run.report), "on_progress", suspends=engine.waits.suspends)
 
     while not run.report.done and (limit is None or run.report.moved < limit):
         after = await _page(run, batch if limit is None else min(batch, limit - run.report.moved), after)
-        told()
+        await told()
     if run.busy:
         await _those_that_were_busy(run, limit)
-        told()
+        await told()
     return run.report
 
 
@@ -169,16 +170,21 @@ async def _write_together(run: _Run, together: list[tuple[Instance, Step, Writes
     if not together:
         return []
     alone = []
+    gone: StoreUnavailable | None = None
     answers = await run.engine.writer.apply(None, [writes for *_, writes in together])
     for (instance, step, writes), answer in zip(together, answers, strict=True):
         match answer:
             case Applied():
                 run.moved(step)
                 await run.engine.observers.tell(notices_of(step, writes))
+            case Failed(error=StoreUnavailable(outcome="unknown") as lost):
+                gone = gone or lost  # not this instance's failure: the store is away, and it may have moved
             case Failed(error=reason) if not getattr(reason, "retryable", False):
                 run.failed(held(instance, reason))
             case _:
                 alone.append(instance)
+    if gone is not None:
+        raise gone
     return alone
 
 

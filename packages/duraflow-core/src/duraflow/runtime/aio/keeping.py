@@ -50,7 +50,7 @@ class AsyncKeeping(AsyncBase):
             dry_run: count, and write nothing.
             receipts_older_than: receipts made before that go too; None: only those whose `keep_for` has passed.
             messages_older_than: messages of moves before that go, if every handler has had them; None: none.
-            on_progress: called with what was done up to now after each batch.
+            on_progress: plain, or async with `AsyncRuntime`; called with what was done up to now after each batch.
 
         Raises:
             InvalidArgument: an argument cannot be used.

@@ -96,7 +96,8 @@ class Seeing(Base):
             limit: at most so many of those that the filter finds; None for all. `report.cursor` goes on from there.
             keep: how many differences, and how many unknowns, are told in full (0 to 10,000); all are counted.
             guards: guards that go before those of the definition and of the runtime. So do `delays`.
-            on_progress: called with the number of instances done, after every hundred, and at the end.
+            on_progress: plain, or async with `AsyncRuntime`; called with the number of instances done, after every
+                hundred, and at the end.
 
         Raises:
             InstanceNotFound: one of `instances` is not there.
