@@ -15,6 +15,8 @@ from duraflow.runtime.engine import Engine
 from duraflow.writes import Receipt, Writes
 
 MAX_KEY_BYTES = 256
+MAX_KEEP = timedelta(days=36_525)
+"""A century: what is to be kept longer is kept as long as its instance, which is the default."""
 GIVEN = "given"
 """The part of a fingerprint that holds the caller's own."""
 
@@ -56,8 +58,12 @@ def keyed(engine: Engine, key: object, fingerprint: object, keep_for: object) ->
             "fingerprint",
             f"{fingerprint!r} is neither True (compare requests), False (do not) nor a text of your own",
         )
-    if keep_for is not None and (not isinstance(keep_for, timedelta) or keep_for <= timedelta(0)):
-        raise InvalidArgument("keep_for", f"{keep_for!r} is not a positive timedelta")
+    if keep_for is not None and not (isinstance(keep_for, timedelta) and timedelta(0) < keep_for <= MAX_KEEP):
+        raise InvalidArgument(
+            "keep_for",
+            f"{keep_for!r} is not a positive timedelta of at most {MAX_KEEP.days:,} days; without it a receipt is kept "
+            "as long as its instance",
+        )
     return Keyed(key, fingerprint, keep_for)
 
 

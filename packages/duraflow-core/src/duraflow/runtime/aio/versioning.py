@@ -96,8 +96,8 @@ class AsyncVersioning(AsyncBase):
             limit: move at most so many; the report's `cursor` goes on from there.
             batch: how many are read, and written together (1 to 1000).
             cursor: of an earlier report; None begins at the beginning, which is right as well.
-            on_progress: plain, or async with `AsyncRuntime`; called with the report so far, after each batch. What it raises
-                ends the run.
+            on_progress: plain, or async with `AsyncRuntime`; called with the report so far, after each batch. What it
+                raises ends the run.
             reason: why, and `by` whom: kept in each entry's trigger.
 
         Raises:

@@ -314,6 +314,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"key": "k", "keep_for": 0 * DAY}, "keep_for"),
     ({"key": "k", "keep_for": -DAY}, "keep_for"),
     ({"key": "k", "keep_for": 60}, "keep_for"),
+    ({"key": "k", "keep_for": 36_526 * DAY}, "keep_for"),
     ({"fingerprint": "f"}, "fingerprint"),
     ({"fingerprint": False}, "fingerprint"),
     ({"keep_for": DAY}, "keep_for"),
