@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import pytest
 
-from duraflow import Firing, Runtime, State, Transition, Workflow
+from duraflow import Firing, NewInstance, Runtime, State, Transition, Workflow
 from duraflow.memory import InMemoryDatabase, InMemoryPersistence
 
 DOOR = Workflow(
@@ -19,7 +20,7 @@ DOOR = Workflow(
 
 @attrs.define(eq=False)
 class _Meddled:
-    """A store of receipts before whose first question of a kind something else happens."""
+    """A store before whose first question of a kind something else happens."""
 
     inner: Any
     method: str
@@ -32,10 +33,12 @@ class _Meddled:
         return getattr(self.inner, name)
 
 
-def _meddled(database: InMemoryDatabase, method: str, meddle: Callable[[], object]) -> Runtime:
+def _meddled(
+    database: InMemoryDatabase, method: str, meddle: Callable[[], object], port: str = "receipts"
+) -> Runtime:
     full = InMemoryPersistence(database=database)
-    receipts: Any = _Meddled(full.receipts, method, meddle)
-    return Runtime(workflows=[DOOR], persistence=attrs.evolve(full, database=database, receipts=receipts))
+    store: Any = _Meddled(getattr(full, port), method, meddle)
+    return Runtime(workflows=[DOOR], persistence=attrs.evolve(full, database=database, **{port: store}))
 
 
 def test_what_is_done_between_the_reads_of_a_batch_is_answered() -> None:
@@ -54,3 +57,23 @@ def test_what_is_done_between_the_reads_of_a_batch_is_answered() -> None:
             (answer,) = runtime.fire_many([firing])
         assert (answer, answer.replayed) == (done[0], True)  # type: ignore[union-attr]
         assert other.get(one.id).version == 3
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_who_is_deleted_between_the_reads_of_a_creation_leaves_the_key_free(together: bool) -> None:
+    """As a pruning may do: the receipt has gone with the instance, so the request is done anew."""
+    database = InMemoryDatabase()
+    with Runtime(workflows=[DOOR], persistence=InMemoryPersistence(database=database)) as other:
+        one = other.create("door", key="k")
+
+        def meddle() -> None:
+            other.delete(one.id, force=True)
+
+        with _meddled(database, "get", meddle, "instances") as runtime:
+            if together:
+                (new,) = runtime.create_many([NewInstance("door", key="k")])
+            else:
+                new = runtime.create("door", key="k")
+            assert runtime.create("door", key="k") == new
+        assert new.id != one.id
+        assert other.list().instances == (new,)

@@ -336,5 +336,7 @@ async def _all_done_before(engine: Engine, work: Work, checked: Sequence[Checked
     for pair, receipt in receipts.items():
         one = by_pair[pair]
         assert one.keyed is not None
-        found[one.id] = await answer_to_creation(engine, work.unit, one.keyed, one.parts, receipt)
+        done = await answer_to_creation(engine, work.unit, one.keyed, one.parts, receipt)
+        if done is not None:
+            found[one.id] = done
     return found

@@ -67,8 +67,8 @@ async def answer_to_creation(
     request: Keyed,
     parts: Mapping[str, str],
     receipt: Receipt,
-) -> Instance:
-    """The instance that was created before, as it was then.
+) -> Instance | None:
+    """The instance that was created before, as it was then; None if it was deleted since its receipt was read.
 
     Raises:
         IdempotencyConflict: it was created from something else.
@@ -79,7 +79,7 @@ async def answer_to_creation(
 
     loaded = await (engine.retrying(read) if unit is None else read())
     if loaded is None:
-        raise engine.not_found(receipt.instance_id)
+        return None  # with its receipt, so that the key is free
     if not _is_own(request, receipt):
         stored = receipt.fingerprint or {}
         differs = tuple(sorted(name for name in {**parts, **stored} if stored.get(name) != parts.get(name)))
