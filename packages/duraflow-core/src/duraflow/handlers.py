@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 import attrs
 
+from duraflow.definition.checks.handlers import missing_handlers
 from duraflow.definition.checks.names import name_problem
+from duraflow.definition.findings import Finding
 from duraflow.definition.values import DelayRef, guard_refs, handler_name, to_items
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
@@ -75,6 +77,17 @@ class HandlerTable:
     commands: Mapping[str, CommandCall]
     guards: Mapping[str, GuardCheck]
     delays: Mapping[str, DelayCall]
+
+    def missing(self, workflow: Workflow) -> tuple[Finding, ...]:
+        """What a definition uses and is not here."""
+        return tuple(
+            missing_handlers(
+                workflow,
+                commands=self.commands.__contains__,
+                guards=self.guards.__contains__,
+                delays=self.delays.__contains__,
+            )
+        )
 
 
 def handler_table(

@@ -17,7 +17,7 @@ from duraflow.writes import ClearDue, NudgeDue, SetDue, Writes
 from duraflow_pg.due import NUDGE, due_parameters
 from duraflow_pg.history import NAMES, VALUES, entry_parameters
 from duraflow_pg.outbox import MESSAGES, message_parameters
-from duraflow_pg.receipts import RECEIPTS, receipt_parameters
+from duraflow_pg.receipts import RECEIPT, RECEIPTS, one_receipt, receipt_parameters
 from duraflow_pg.statements import bool_array, compiled, int_array, text_array, time_array, uuid_array
 
 Parameters = dict[str, Any]
@@ -92,7 +92,7 @@ def one_move(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Paramet
     parameters["namespace"] = namespace
     parameters["expected"] = before.version
     parameters["expected_lease"] = before.lease_token
-    return f"move{_due_of(writes, parameters)}{_more_of((writes,), codec, parameters)}", parameters
+    return f"move{_due_of(writes, parameters)}{_more_of((writes,), codec, parameters, one=True)}", parameters
 
 
 def one_due_change(writes: Writes, namespace: str) -> tuple[str, Parameters]:
@@ -306,7 +306,10 @@ def one_creation(writes: Writes, codec: Codec, namespace: str) -> tuple[str, Par
     parameters = entry_parameters(entry_to_record(writes.entries[0], codec, metadata=record["metadata"]))
     parameters.update(record)
     parameters["namespace"] = namespace
-    return f"create{_due_of(writes, parameters)}{_more_of((writes,), codec, parameters)}", parameters
+    return (
+        f"create{_due_of(writes, parameters)}{_more_of((writes,), codec, parameters, one=True)}",
+        parameters,
+    )
 
 
 Known = dict[_Array, list[tuple[list[Any], str]]]
@@ -345,13 +348,13 @@ def _due_arrays(batch: Sequence[Writes], parameters: Parameters) -> str:
     return name
 
 
-def _more_of(batch: Sequence[Writes], codec: Codec, parameters: Parameters) -> str:
-    """What else a batch leaves: receipts and messages, in arrays also when there is only one."""
+def _more_of(batch: Sequence[Writes], codec: Codec, parameters: Parameters, *, one: bool = False) -> str:
+    """What else a batch leaves: receipts and messages. Messages in arrays, because one move may leave several."""
     name = ""
     receipts = [writes.receipt for writes in batch if writes.receipt is not None]
     if receipts:
-        parameters.update(receipt_parameters(receipts, codec))
-        name += " receipts"
+        parameters.update(one_receipt(receipts[0], codec) if one else receipt_parameters(receipts, codec))
+        name += " receipt" if one else " receipts"
     messages = [message for writes in batch for message in writes.messages]
     if messages:
         parameters.update(message_parameters(messages, codec))
@@ -375,7 +378,7 @@ class Statements(dict[str, bytes]):
     """The statements of this module by name, each made when it is first asked for.
 
     A name is what is written (`move`, `same`, `create`, `move many`, `create many`), then what happens to the due row
-    (`set`, `nudge`, `clear`), then what else is left (`receipts`, `messages`).
+    (`set`, `nudge`, `clear`), then what else is left (`receipt`, `receipts`, `messages`).
     """
 
     def __init__(self, schema: str, limit: LiteralString = "true") -> None:
@@ -400,7 +403,7 @@ class Statements(dict[str, bytes]):
 
 def part_name(part: str) -> LiteralString:
     """What a part of a statement is called in it."""
-    return "left_receipts" if part == "receipts" else "left_messages" if part == "messages" else "due_change"
+    return "left_messages" if part == "messages" else "left_receipts" if "receipt" in part else "due_change"
 
 
 _ONE: Mapping[str, tuple[LiteralString, LiteralString]] = {
@@ -417,6 +420,7 @@ _PARTS: Mapping[str, LiteralString] = {
     "set": _SET_ONE,
     "nudge": NUDGE,
     "clear": _CLEAR_ONE,
+    "receipt": RECEIPT,
     "receipts": RECEIPTS,
     "messages": MESSAGES,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import attrs
@@ -33,6 +33,16 @@ JOIN moved m ON m.id = r.instance_id
 ORDER BY r.workflow, r.key, m.id
 """
 
+# The same for one move, where arrays would cost more than the row.
+RECEIPT = """
+INSERT INTO {receipts} (
+    instance_id, namespace, workflow, key, fingerprint, first_seq, last_seq, result, created_at, expires_at
+)
+SELECT m.id, %(namespace)s, %(r_workflow)s, %(r_key)s, %(r_fingerprint)s::jsonb, %(r_first_seq)s, %(r_last_seq)s,
+    %(r_result)s::jsonb, %(r_created_at)s, %(r_expires_at)s
+FROM moved m
+"""
+
 _ARRAYS = {
     "instance_id": uuid_array,
     "workflow": text_array,
@@ -50,6 +60,11 @@ def receipt_parameters(receipts: Iterable[Receipt], codec: Codec) -> dict[str, A
     """The arrays that `RECEIPTS` takes, without the namespace."""
     records = [receipt_to_record(receipt, codec) for receipt in receipts]
     return {f"r_{name}": array([record[name] for record in records]) for name, array in _ARRAYS.items()}  # type: ignore[operator]
+
+
+def one_receipt(receipt: Receipt, codec: Codec) -> dict[str, Any]:
+    """What `RECEIPT` takes, without the namespace."""
+    return {f"r_{name}": value for name, value in receipt_to_record(receipt, codec).items()}
 
 
 @attrs.frozen(eq=False)
@@ -103,7 +118,7 @@ class PgReceiptStore:
         return [receipt_from_record(dict(zip(RECEIPT_COLUMNS, row, strict=True)), codec) for row in rows]
 
 
-_COLUMNS = (
+COLUMNS: LiteralString = (
     "r.instance_id, r.workflow, r.key, r.fingerprint::text, r.first_seq, r.last_seq, r.result::text, "
     "r.created_at, r.expires_at"
 )
@@ -134,8 +149,8 @@ SELECT pg_advisory_xact_lock(h.hash) FROM (
 
 def _statements(schema: str) -> dict[str, bytes]:
     return {
-        "find": compiled(_FIND, schema, columns=_COLUMNS),
-        "find creations": compiled(_FIND_CREATIONS, schema, columns=_COLUMNS),
+        "find": compiled(_FIND, schema, columns=COLUMNS),
+        "find creations": compiled(_FIND_CREATIONS, schema, columns=COLUMNS),
         "hold": compiled(_HOLD, schema),
         "add": compiled(
             "WITH moved AS (SELECT i.id FROM {instances} i WHERE i.id = %(id)s AND i.namespace = %(namespace)s) "
@@ -147,6 +162,6 @@ def _statements(schema: str) -> dict[str, bytes]:
             "SELECT {columns} FROM {receipts} r WHERE r.instance_id = %(id)s AND r.namespace = %(namespace)s "
             "ORDER BY r.first_seq, r.key, r.workflow NULLS FIRST",
             schema,
-            columns=_COLUMNS,
+            columns=COLUMNS,
         ),
     }

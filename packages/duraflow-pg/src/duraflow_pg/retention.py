@@ -22,16 +22,11 @@ from duraflow.records import ENTRY_COLUMNS, INSTANCE_COLUMNS, MESSAGE_COLUMNS, R
 from duraflow_pg.database import PgDatabase
 from duraflow_pg.history import COLUMNS as ENTRY_NAMES
 from duraflow_pg.instances import COLUMNS as INSTANCE_NAMES
+from duraflow_pg.receipts import COLUMNS as RECEIPT_NAMES
 from duraflow_pg.statements import Row, compiled, text_array, uuid_array
 
 WINDOW = 1_000
 """How many rows a batch looks at, unless it may take more: few enough for any statement timeout."""
-
-_RECEIPT_NAMES = (
-    "r.instance_id, r.workflow, r.key, r.fingerprint::text, r.first_seq, r.last_seq, r.result::text, r.created_at, "
-    "r.expires_at"
-)
-"""In the order of `RECEIPT_COLUMNS`."""
 
 _MESSAGE_NAMES = "o.id, o.instance_id, o.seq, o.ordinal, o.topic, o.payload::text"
 """In the order of `MESSAGE_COLUMNS`."""
@@ -313,7 +308,7 @@ def _statements(schema: str) -> dict[str, bytes]:
         "SELECT {columns} FROM {receipts} r WHERE r.instance_id {wanted} AND r.namespace = %(namespace)s "
         "ORDER BY r.instance_id, r.first_seq, r.key",
         schema,
-        columns=_RECEIPT_NAMES,
+        columns=RECEIPT_NAMES,
         wanted=wanted,
     )
     made["read messages"] = compiled(

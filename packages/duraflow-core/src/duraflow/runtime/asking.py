@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from duraflow.definition.resolve import Candidate
-from duraflow.definition.values import OUTCOMES, to_name
+from duraflow.definition.values import OUTCOMES
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument, NotSupported
 from duraflow.handlers import Asked
@@ -18,6 +18,7 @@ from duraflow.ports import Loaded
 from duraflow.queries import InstanceQuery, cursor_after, read_cursor
 from duraflow.results import Explanation, Health, Page, Parked, StateCount
 from duraflow.runtime.deciding import begin, governing
+from duraflow.runtime.definitions import workflow_name
 from duraflow.runtime.engine import Engine, Target
 from duraflow.runtime.work import Work
 
@@ -64,11 +65,7 @@ def query_of(
     Raises:
         InvalidArgument: a part of it makes no sense, such as a group without a workflow.
     """
-    name = (
-        None if workflow is None else workflow.name if isinstance(workflow, Workflow) else to_name(workflow)
-    )
-    if name is not None and not isinstance(name, str):
-        raise InvalidArgument("workflow", f"{workflow!r} is neither a Workflow nor the name of one")
+    name = None if workflow is None else workflow_name(workflow)
     states = _names("state", state)
     if states is not None and name is not None and name in engine.definitions.newest:
         states = _ungroup(engine, name, states)

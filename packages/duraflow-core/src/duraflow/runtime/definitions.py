@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 
-from duraflow.definition.checks.handlers import missing_handlers
 from duraflow.definition.payloads import PayloadType
+from duraflow.definition.values import to_name
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import DefinitionConflict, DefinitionError, DefinitionNotFound, InvalidArgument
 from duraflow.handlers import HandlerTable
@@ -86,14 +86,7 @@ class Definitions:
             InvalidArgument, DefinitionError: the snapshot is of no use, or names handlers that are not registered.
         """
         workflow = Workflow.from_json(snapshot)
-        missing = tuple(
-            missing_handlers(
-                workflow,
-                commands=handlers.commands.__contains__,
-                guards=handlers.guards.__contains__,
-                delays=handlers.delays.__contains__,
-            )
-        )
+        missing = handlers.missing(workflow)
         if missing:
             raise DefinitionError(workflow.name, missing)
         mine = [known for known in self.given if known.name == workflow.name]
@@ -136,6 +129,18 @@ class Definitions:
         """The error that says what there is instead, or why a stored snapshot is of no use."""
         known = tuple(f"{name} version {number}" for name, number in sorted(self.by_version))
         return DefinitionNotFound(workflow, version, known, problem)
+
+
+def workflow_name(given: object) -> str:
+    """The name of a workflow, given as such or by the definition itself.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    name = given.name if isinstance(given, Workflow) else to_name(given)
+    if not isinstance(name, str):
+        raise InvalidArgument("workflow", f"{given!r} is neither a Workflow nor the name of one")
+    return name
 
 
 def problem_of(error: InvalidArgument | DefinitionError) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from duraflow.definition.checks.handlers import missing_handlers
 from duraflow.definition.workflow import Workflow
 from duraflow.diagnosis import DoctorReport
 from duraflow.errors import InvalidArgument, NotSupported
@@ -45,11 +44,5 @@ async def doctor(
 
 def _unable(engine: Engine, workflow: Workflow) -> str:
     """The names of the functions that a definition needs and this runtime does not have."""
-    handlers = engine.rules.handlers
-    missing = missing_handlers(
-        workflow,
-        commands=handlers.commands.__contains__,
-        guards=handlers.guards.__contains__,
-        delays=handlers.delays.__contains__,
-    )
+    missing = engine.rules.handlers.missing(workflow)
     return ", ".join(dict.fromkeys(finding.message.partition(";")[0] for finding in missing))

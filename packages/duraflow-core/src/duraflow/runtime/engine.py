@@ -17,7 +17,6 @@ import attrs
 
 from duraflow.clock import default_ids
 from duraflow.codec import Codec
-from duraflow.definition.checks.handlers import missing_handlers
 from duraflow.definition.checks.names import name_problem
 from duraflow.definition.findings import Finding
 from duraflow.definition.serial import difference, to_json
@@ -64,9 +63,9 @@ Target = UUID | str | Instance | tuple[str, str]
 
 @attrs.define(eq=False)
 class Engine:
-    """All that use cases need. Made once by a runtime; its parts do not change after that, but for `started`, and
+    """All that use cases need. Made once by a runtime; later only two of its parts change.
 
-    for `definitions`, to which stored versions are added as they are met.
+    These are `started`, and `definitions`, to which stored versions are added as they are met.
     """
 
     definitions: Definitions
@@ -140,14 +139,7 @@ class Engine:
         known = definitions.by_version.values()
         handlers = handler_table(known, commands=commands, guards=guards, delays=delays)
         for workflow in known:
-            missing = tuple(
-                missing_handlers(
-                    workflow,
-                    commands=handlers.commands.__contains__,
-                    guards=handlers.guards.__contains__,
-                    delays=handlers.delays.__contains__,
-                )
-            )
+            missing = handlers.missing(workflow)
             if missing:
                 raise DefinitionError(workflow.name, missing)
         if not waits.suspends:

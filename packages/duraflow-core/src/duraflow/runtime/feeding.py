@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import attrs
 
-from duraflow.definition.values import to_name
 from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument, NotSupported
 from duraflow.ports import ChangeFeed, FeedEntry, FeedPage, FeedPosition
+from duraflow.runtime.definitions import workflow_name
 from duraflow.runtime.engine import Engine
 
 PAGE = 500
@@ -87,9 +87,7 @@ def reader(
     if feed is None:
         raise NotSupported("`changes`", "a persistence with the port `feed: ChangeFeed`")
     engine.check_usable(None)
-    name = workflow.name if isinstance(workflow, Workflow) else to_name(workflow)
-    if name is not None and not isinstance(name, str):
-        raise InvalidArgument("workflow", f"{workflow!r} is neither a Workflow nor the name of one")
+    name = None if workflow is None else workflow_name(workflow)
     if not isinstance(follow, bool):
         raise InvalidArgument("follow", f"{follow!r} is neither True nor False")
     if not isinstance(poll, timedelta) or not MIN_POLL <= poll <= MAX_POLL:

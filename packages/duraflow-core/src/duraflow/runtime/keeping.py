@@ -14,12 +14,12 @@ from typing import Any
 import attrs
 
 from duraflow.definition.values import OUTCOMES, Outcome, to_name
-from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument, NotSupported
 from duraflow.ports import UnitOfWork
 from duraflow.ports.retention import PrunedBatch, Retention
 from duraflow.retention import PruneResult
 from duraflow.runtime.creating import store_now
+from duraflow.runtime.definitions import workflow_name
 from duraflow.runtime.drive import resolved
 from duraflow.runtime.engine import Engine
 
@@ -74,7 +74,7 @@ def pruning(
     return Pruning(
         _age("older_than", older_than),
         _outcomes(outcomes),
-        _workflow(workflow),
+        None if workflow is None else workflow_name(workflow),
         batch,
         limit,
         dry_run,
@@ -112,15 +112,6 @@ def _outcomes(value: object) -> tuple[Outcome, ...] | None:
     if not names:
         raise InvalidArgument("outcomes", "none is given; None takes all")
     return names
-
-
-def _workflow(value: object) -> str | None:
-    if value is None:
-        return None
-    name = value.name if isinstance(value, Workflow) else to_name(value)
-    if not isinstance(name, str):
-        raise InvalidArgument("workflow", f"{value!r} is neither a Workflow nor the name of one")
-    return name
 
 
 def retention_of(engine: Engine, operation: str) -> Retention:

@@ -7,14 +7,13 @@ from typing import Any
 
 import attrs
 
-from duraflow.definition.values import to_name
-from duraflow.definition.workflow import Workflow
 from duraflow.errors import InvalidArgument
 from duraflow.instance import Instance
 from duraflow.queries import InstanceQuery
 from duraflow.runtime.asking import MAX_PAGE
 from duraflow.runtime.creating import store_now
 from duraflow.runtime.crossing import Crossing, asks_for_commands, cross, crossing_of, named
+from duraflow.runtime.definitions import workflow_name
 from duraflow.runtime.engine import Engine
 from duraflow.texts import clean
 from duraflow.upgrades import NotUpgraded, TimerPolicy, Transform, UpgradePlan, UpgradeRow
@@ -34,8 +33,8 @@ async def plan_upgrade(
     engine.check_usable(None)
     if type(sample) is not int or not 0 <= sample <= MAX_PAGE:
         raise InvalidArgument("sample", f"{sample!r} is not a whole number from 0 to {MAX_PAGE}")
-    name = workflow.name if isinstance(workflow, Workflow) else to_name(workflow)
-    engine.definitions.latest(name if isinstance(name, str) else str(name))
+    name = workflow_name(workflow)
+    engine.definitions.latest(name)
     rules = UpgradePlan(name, from_version, to_version, named(states), transform, timers)
     crossing = await crossing_of(engine, rules)
     plan = await counted(engine, rules, crossing)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, get_args
 import attrs
 
 from duraflow.definition.values import to_name
-from duraflow.definition.workflow import Workflow
 from duraflow.errors import (
     DefinitionNotFound,
     DuraflowError,
@@ -18,6 +17,7 @@ from duraflow.errors import (
     NotSupported,
 )
 from duraflow.results import LiveProblem, VersionInfo
+from duraflow.runtime.definitions import workflow_name
 
 if TYPE_CHECKING:
     from duraflow.ports.base import DefinitionStore, StoredVersion
@@ -72,11 +72,7 @@ async def versions(engine: Engine, workflow: object) -> tuple[VersionInfo, ...]:
     """See `Runtime.versions`."""
     engine.check_usable(None)
     store = _store(engine, "`versions`")
-    name = None
-    if workflow is not None:
-        name = workflow.name if isinstance(workflow, Workflow) else to_name(workflow)
-        if not isinstance(name, str):
-            raise InvalidArgument("workflow", f"{workflow!r} is neither a Workflow nor the name of one")
+    name = None if workflow is None else workflow_name(workflow)
     known = await engine.retrying(lambda: store.known(None))
     stored = [version for version in known if name is None or version.workflow == name]
     if name is not None and not stored:
