@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -73,22 +73,6 @@ def _check_follows(entry: HistoryEntry, version: int) -> None:
         )
 
 
-def snapshot_at(current: Instance, entries: Sequence[HistoryEntry]) -> Instance:
-    """The instance as it was right after the last of these entries, which are all of its first ones.
-
-    What history does not record is empty in it: lease_token, waiting_events and continuation.
-
-    Args:
-        current: the row at any later time, for what is fixed for life (id, namespace, workflow, ref, parent, root).
-
-    Raises:
-        InvalidArgument: there are none, they do not begin with the creation, or `seq` has a gap.
-    """
-    if not entries:
-        raise InvalidArgument("history", "there are no entries to fold")
-    return snapshot_after(unborn(current), entries)
-
-
 def unborn(current: Instance) -> Instance:
     """An instance before its first entry (version 0), with only what is fixed for life: where folding it begins."""
     return attrs.evolve(
@@ -107,6 +91,8 @@ def unborn(current: Instance) -> Instance:
 
 def snapshot_after(instance: Instance, entries: Iterable[HistoryEntry]) -> Instance:
     """An instance after further entries, so that a long history can be folded page by page; begin with `unborn`.
+
+    What history does not record is empty in it: lease_token, waiting_events and continuation.
 
     Raises:
         InvalidArgument: they do not follow on its version, or `seq` has a gap.

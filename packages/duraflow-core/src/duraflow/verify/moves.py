@@ -126,11 +126,6 @@ def print_run(run: Iterable[Move], *, indent: str = "", numbered: bool = True) -
     return "\n".join(line.rstrip() for line in lines)
 
 
-def states_of(run: Iterable[Move]) -> tuple[str, ...]:
-    """The states that a run enters, in order, one entered again as often as it is."""
-    return tuple(move.to_state for move in run if move.entered and move.recorded)
-
-
 def move_of(
     candidate: Candidate,
     event: str,
