@@ -19,6 +19,7 @@ from duraflow import (
     DefinitionError,
     DefinitionNotFound,
     Firing,
+    InstanceNotFound,
     InvalidArgument,
     Limits,
     Misuse,
@@ -259,6 +260,22 @@ async def test_an_unknown_workflow_is_named_with_the_known_ones(world: World, na
     async with world.runtime(FLOW) as runtime:
         with pytest.raises(DefinitionNotFound, match="known: flow"):
             await runtime.create(name)
+
+
+async def test_a_runtime_without_workflows_only_looks(world: World) -> None:
+    """It finds an instance by its ref, and cannot move it. One with workflows says which names it knows."""
+    async with world.runtime(FLOW) as runtime:
+        made = await runtime.create("flow", ref="A-1")
+        with pytest.raises(DefinitionNotFound, match="known: flow"):
+            await runtime.get(("flwo", "A-1"))
+    async with world.runtime() as reader:
+        assert await reader.get(("flow", "A-1")) == made
+        assert (await reader.why(("flow", "A-1"))).reason == "no_definition"
+        with pytest.raises(InstanceNotFound):
+            await reader.get(("flow", "A-2"))
+        for call in (reader.fire(("flow", "A-1"), "go"), reader.cancel(("flow", "A-1"))):
+            with pytest.raises(DefinitionNotFound, match="known: none"):
+                await call
 
 
 async def test_an_instance_of_an_unknown_version_is_told(world: World) -> None:

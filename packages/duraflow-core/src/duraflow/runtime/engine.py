@@ -296,7 +296,8 @@ class Engine:
                         f"{target!r} is not an id; to name an instance by its ref pass (workflow, ref)",
                     ) from None
             case (str() as workflow, str() as ref):
-                self.definitions.latest(workflow)
+                if self.definitions.newest:  # a runtime without any only looks, at whatever is there
+                    self.definitions.latest(workflow)
                 return (str(workflow), str(ref))
         raise InvalidArgument("target", f"{target!r} is neither an id, an Instance nor (workflow, ref)")
 
