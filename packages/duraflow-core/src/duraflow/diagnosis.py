@@ -231,7 +231,8 @@ AILMENTS: Final = _table(
         "error",
         "instances that are not what their history says",
         "the row was changed past the runtime, or a write was lost: what is decided on it is not what happened",
-        "compare `state_at` with the row; set the state that is right with `force`, which records it",
+        "compare `state_at` with the row, and write back into the row what history says; if it should be elsewhere, "
+        "then `force` it there",
     ),
     Ailment(
         "unknown_move",
@@ -273,7 +274,8 @@ AILMENTS: Final = _table(
         "error",
         "open instances in a state that their version does not have",
         "its own version of the workflow does not have this state, so that it accepts no event",
-        "move them with `force`; find out who edited rows by hand, or changed the version's content",
+        "find out who edited rows by hand, and mend these first (see `row_unlike_history`), or who changed the "
+        "version's content; then move them with `force`",
     ),
     Ailment(
         "unknown_timer",
@@ -378,7 +380,8 @@ AILMENTS: Final = _table(
         "warning",
         "parked messages",
         "the handler could not take the message, and later ones of the same instance wait behind it",
-        "see `parked_messages()` for the errors, then `retry_message`, or `skip_message` with a reason",
+        "see `parked_messages()` for the errors, mend the cause, then `retry_message`; or give the message up with "
+        "`skip_message`",
     ),
     Ailment(
         "handler_lags",

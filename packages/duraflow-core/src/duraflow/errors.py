@@ -139,7 +139,10 @@ class AlreadyExists(DuraflowError):
 
     def __str__(self) -> str:
         if self.ref is None:
-            return f"instance {self.instance_id} already exists; ids are made once"
+            return (
+                f"instance {self.instance_id} already exists, in this namespace or another one of the schema; "
+                "ids are made once"
+            )
         return f"workflow {self.workflow!r} already has an instance with ref {self.ref!r}: {self.instance_id}"
 
 

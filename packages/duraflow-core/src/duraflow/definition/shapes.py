@@ -407,8 +407,11 @@ class Object:
         if self.cls is not None and isinstance(value, self.cls):
             return self._load_object(value, self.cls)
         if not isinstance(value, Mapping):
+            fields = ", ".join(field.key for field in self.fields) or "it has none"
             raise wrong(
-                self.expected(), value, "give one, or a mapping of its fields" if self.cls else "give one"
+                self.expected(),
+                value,
+                f"give one, or a mapping of its fields ({fields})" if self.cls else "give one",
             )
         unknown = [key for key in value if key not in self.known]
         missing = [field.key for field in self.fields if field.required and field.key not in value]
