@@ -45,7 +45,8 @@ def test_an_export_is_imported_elsewhere(shop: Shell, create: Callable[..., str]
         "duraflow: line "
     )
     assert (
-        "2 that were there already" in shop("import", "orders.jsonl", "--yes", "--skip-existing", *there).out
+        "2 whose id, ref or key is taken"
+        in shop("import", "orders.jsonl", "--yes", "--skip-existing", *there).out
     )
     cut = shop("import", "-", "--yes", "--skip-existing", *there, code=Code.NO, input="\n".join(lines[:-1]))
     assert cut.out.splitlines()[-1].split() == ["complete", "no"]

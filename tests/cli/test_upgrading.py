@@ -46,7 +46,11 @@ def test_an_upgrade_is_planned_and_done(both: Shell) -> None:
     both("create", "order", "--context", '{"total": 1}', "--ref", "B-1")
     rows = both("versions", "order", "--json").json
     assert [(v["version"], v["open"], v["source"]) for v in rows] == [(1, 2, "code"), (2, 1, "code")]
-    assert "NOT COVERED" in both("upgrade", "plan", "order", "1", "2", code=Code.NO).out
+    planned = both("upgrade", "plan", "order", "1", "2", code=Code.NO)
+    assert "NOT COVERED" in planned.out
+    for done in (planned, both("upgrade", "apply", "order", "1", "2", code=Code.MISUSED)):
+        assert "give --state OLD=NEW for each, or --skip-uncovered" in done.err
+    assert "no terminal" not in done.err  # nobody is asked whether to do what would be refused
     asked = ("order", "1", "2", "--state", "open=pending", "--transform", "shop2:noted")
     plan = both("upgrade", "plan", *asked, "--json").json
     assert (plan["count"], plan["total"], plan["plan"]["transform"]) == (2, True, "noted")

@@ -92,6 +92,8 @@ def run(arguments: Sequence[str] | None = None) -> Code:
     asked = Asked()
     # what it says of definitions, `check` says
     logging.getLogger("duraflow.definition").addHandler(logging.NullHandler())
+    # what a pool says of its connections, the error that follows says once
+    logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
     try:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
@@ -107,5 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> Code:
     except (click.Abort, KeyboardInterrupt):
         return Code.INTERRUPTED
     except Exception as error:  # noqa: BLE001  # whatever it is, it is told in one place
+        given = sys.argv[1:] if arguments is None else arguments
+        asked.json = asked.json or "--json" in given  # not noted yet where the options themselves are wrong
         return tell(error, asked)
     return Code(ended) if isinstance(ended, int) else Code.DONE

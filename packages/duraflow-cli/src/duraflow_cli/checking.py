@@ -18,6 +18,7 @@ from duraflow_cli.failing import Refused
 from duraflow_cli.finding import at_rest, imported, opened, place_of
 from duraflow_cli.inputs import DurationText
 from duraflow_cli.output import Output, note, visible, write
+from duraflow_cli.wording import at_a_shell
 
 if TYPE_CHECKING:
     from duraflow.verify import Invariant, Property, Report
@@ -158,7 +159,7 @@ def doctor(asked: Asked, exact: bool, sample: int, shown: int, timeout: timedelt
     if out.json:
         out.document(report.to_json())
     else:
-        write(visible(report.to_text()))
+        write(at_a_shell(visible(report.to_text())))
     doubtful = any(d.severity == "warning" for d in report.findings) or bool(report.not_run)
     return Code.DONE if report.ok and not (strict and doubtful) else Code.NO
 

@@ -15,6 +15,7 @@ from duraflow_cli.codes import Code
 from duraflow_cli.failing import Refused
 from duraflow_cli.inputs import DurationText
 from duraflow_cli.output import Output, note, write
+from duraflow_cli.wording import at_a_shell
 
 
 @click.group(short_help="Apply, copy, print or check the migrations.")
@@ -93,7 +94,7 @@ def _unfit(asked: Asked, schema: str, problem: str, remedy: str) -> Code:
     if out.json:
         out.document({"schema": schema, "fits": False, "problem": problem, "remedy": remedy})
     else:
-        note(f"duraflow: schema {schema!r}: {problem}\nrun: {remedy}")
+        note(at_a_shell(f"duraflow: schema {schema!r}: {problem}\nrun: {remedy}"))
     return Code.NO
 
 

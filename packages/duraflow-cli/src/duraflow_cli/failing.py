@@ -13,6 +13,7 @@ import click
 from duraflow import errors
 from duraflow_cli.asked import Asked
 from duraflow_cli.codes import Code
+from duraflow_cli.wording import at_a_shell
 
 # The number by the class of the error; of several that fit, the first counts.
 _CODES: tuple[tuple[type[BaseException], Code], ...] = (
@@ -86,10 +87,16 @@ def tell(error: BaseException, asked: Asked) -> Code:
 
         known = {**error_json(error), "message": _text(error), "exit_code": int(code)}
         line = json.dumps(known, ensure_ascii=False, default=str)
+    elif isinstance(error, click.exceptions.NoArgsIsHelpError):
+        line = error.format_message()
     else:
-        line = f"duraflow: {_text(error)}"
+        line = f"duraflow: {at_a_shell(_text(error))}"
         if code is Code.FAILED:
             line += "\n  (--traceback shows where it comes from)"
+        if isinstance(error, (errors.DefinitionConflict, errors.DefinitionError, errors.LiveCheckFailed)):
+            line += "\n  (what only reads works without the application's code: --no-app)"
+        if isinstance(error, click.NoSuchCommand) and error.ctx is not None:
+            line += _commands_of(error.ctx)
         if isinstance(error, click.UsageError) and error.ctx is not None:
             line += f"\n  (try: {error.ctx.command_path} --help)"
     sys.stderr.write(hidden(line, asked.secrets).rstrip() + "\n")
@@ -102,6 +109,13 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "***")
     return _IN_KEYWORDS.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))
+
+
+def _commands_of(context: click.Context) -> str:
+    """Which commands a small group has; those of the whole are listed by its help."""
+    if context.parent is None or not isinstance(context.command, click.Group):
+        return ""
+    return f" It has {', '.join(sorted(context.command.commands))}."
 
 
 def _text(error: BaseException) -> str:

@@ -114,7 +114,7 @@ class EventJson(_Type):
             return value  # type: ignore[no-any-return]  # click converts twice
         event, equals, text = value.partition("=")
         if not event or not equals:
-            self.fail(f"{value!r} is not EVENT=JSON", param, ctx)
+            self.fail(f'{value!r} is not EVENT=JSON, such as pay={{"amount": 40}}', param, ctx)
         return event, JsonText().convert(text, param, ctx)
 
 

@@ -14,7 +14,8 @@ from duraflow_cli.inputs import EventJson, MomentText, SeqOrMoment, Target
 from duraflow_cli.output import Output, note, visible, write
 from duraflow_cli.payloads import payload_for
 from duraflow_cli.printing import details, print_events, print_instance
-from duraflow_cli.selecting import Filter, filters, target_argument
+from duraflow_cli.selecting import Filter, filters, target_argument, workflow_names
+from duraflow_cli.wording import at_a_shell
 
 _which = filters(click.argument("workflow", required=False))
 
@@ -36,6 +37,7 @@ def list_(asked: Asked, /, oldest_first: bool, limit: int, cursor: str | None, *
             **Filter(**options).arguments(runtime), oldest_first=oldest_first, limit=limit, cursor=cursor
         )
         out = Output.of(asked, runtime.codec)
+        known = workflow_names(runtime)
     if out.json:
         out.document(page)
         return
@@ -44,6 +46,8 @@ def list_(asked: Asked, /, oldest_first: bool, limit: int, cursor: str | None, *
         [(i.id, i.workflow, i.ref, i.state, i.outcome, i.updated_at, i.due_at) for i in page.instances],
         empty="no instances",
     )
+    if not page.instances:
+        _note_unknown(options["workflow"], known)
     if page.cursor is not None:
         note(f"there are more: --cursor {page.cursor}")
 
@@ -56,6 +60,7 @@ def count(asked: Asked, /, **options: Any) -> None:
     """Count instances by workflow and state; the options are those of `list`."""
     with opened(asked) as runtime:
         counts = runtime.count(**Filter(**options).arguments(runtime))
+        known = workflow_names(runtime)
     out = Output.of(asked)
     if out.json:
         out.document(counts)
@@ -65,6 +70,14 @@ def count(asked: Asked, /, **options: Any) -> None:
         [(row.workflow, row.state, row.open, row.count) for row in counts],
         empty="no instances",
     )
+    if not counts:
+        _note_unknown(options["workflow"], known)
+
+
+def _note_unknown(workflow: str | None, known: tuple[str, ...]) -> None:
+    """Nothing was found: perhaps the name is not right. It may be another application's, so it is no error."""
+    if known and workflow is not None and workflow not in known:
+        note(f"this application has no workflow {workflow!r}; it has {', '.join(known)}")
 
 
 @click.command(short_help="Show an instance, its timers, and what its events would do.")
@@ -152,7 +165,7 @@ def explain(asked: Asked, target: Target, payloads: tuple[tuple[str, Any], ...])
     if out.json:
         out.document(events)
     else:
-        print_events(out, events)
+        print_events(out, events, given)
 
 
 @click.command(short_help="Say why an instance does not move.")
@@ -167,7 +180,7 @@ def why(asked: Asked, target: Target) -> None:
     if out.json:
         out.document(answer)
     else:
-        write(visible(str(answer)))
+        write(at_a_shell(visible(str(answer))))
 
 
 @click.command(short_help="Show what has changed in an instance between two moments.")

@@ -13,7 +13,7 @@ from duraflow_cli.finding import opened
 from duraflow_cli.inputs import JsonText, Target, TargetText
 from duraflow_cli.moving import by_option
 from duraflow_cli.output import Output, write
-from duraflow_cli.printing import print_instance, print_result
+from duraflow_cli.printing import print_result
 from duraflow_cli.selecting import target_argument
 
 
@@ -111,7 +111,9 @@ def delete(asked: Asked, target: Target, even_open: bool, yes: bool) -> None:
     if out.json:
         out.document(deleted)
     else:
-        print_instance(out, deleted)
+        write(
+            f"deleted: {deleted.id}, {out.text(deleted.workflow)} in {out.text(deleted.state)}, with its history"
+        )
 
 
 commands = (cancel, force, rearm, parked, delete)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from duraflow import Blocker, Explanation, FireResult, HistoryEntry, Instance
 from duraflow_cli.codes import Code
-from duraflow_cli.output import Output
+from duraflow_cli.output import Output, note
 
 
 def print_instance(out: Output, instance: Instance) -> None:
@@ -35,16 +35,26 @@ def print_instance(out: Output, instance: Instance) -> None:
     )
 
 
-def print_events(out: Output, events: Iterable[Explanation]) -> None:
-    """What each event would do."""
+def print_events(out: Output, events: Sequence[Explanation], given: Collection[str] = ()) -> None:
+    """What each event would do; `given` are those that were asked with a payload."""
+    unasked = [e.event for e in events if e.verdict == "unknown" and e.event not in given]
     out.table(
         ("EVENT", "WOULD", "LEADS TO", "DUE", "WHY NOT"),
         [
-            (e.event, e.verdict, e.target, e.due_at, e.message or blockers_text(out, e.blockers))
+            (
+                e.event,
+                e.verdict,
+                e.target,
+                e.due_at,
+                ("it needs its payload: " if e.event in unasked else "")
+                + (e.message or blockers_text(out, e.blockers)),
+            )
             for e in events
         ],
         empty="no event is accepted in this state",
     )
+    if unasked:
+        note(f"to ask with a payload: duraflow explain TARGET --payload '{unasked[0]}={{…}}'")
 
 
 def print_result(out: Output, result: FireResult) -> Code:
@@ -59,6 +69,7 @@ def print_result(out: Output, result: FireResult) -> Code:
                 ("state", f"{result.from_state} -> {result.to_state}"),
                 ("outcome", result.instance.outcome),
                 ("why not", blockers_text(out, result.blockers)),
+                ("failed", _failures_text(result)),
                 ("replayed", "yes: this key was used before" if result.replayed else None),
                 ("context", out.data(result.instance.context)),
                 ("instance", result.instance.id),
@@ -74,6 +85,15 @@ def blockers_text(out: Output, blockers: Iterable[Blocker]) -> str:
         more = out.data(blocker.parameters)
         texts.append(f"{blocker.guard}: {blocker}" + (f" {more}" if more else ""))
     return "; ".join(texts)
+
+
+def _failures_text(result: FireResult) -> str:
+    """Which commands failed, and what they said, in one line."""
+    return "; ".join(
+        f"{command.name}: {command.message or command.code}"
+        for command in result.commands
+        if command.status != "success"
+    )
 
 
 def details(out: Output, entry: HistoryEntry) -> str:

@@ -155,7 +155,7 @@ def _whole(path: Path) -> Iterator[IO[str]]:
 
 @click.command("import", short_help="Take in what `export` has written.")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
-@click.option("--skip-existing", is_flag=True, help="Leave out instances that are there already.")
+@click.option("--skip-existing", is_flag=True, help="Leave out instances whose id, ref or key is taken.")
 @click.option("--all-messages", is_flag=True, help="Also messages that were delivered where they come from.")
 @yes_option
 @everything
@@ -181,7 +181,7 @@ def import_(asked: Asked, file: IO[str], skip_existing: bool, all_messages: bool
             [
                 ("imported", f"{result.instances:,} instances with {result.entries:,} history entries"),
                 ("definitions", f"{result.definitions:,} that were not known before"),
-                ("skipped", f"{result.skipped:,} that were there already" if result.skipped else None),
+                ("skipped", f"{result.skipped:,} whose id, ref or key is taken" if result.skipped else None),
                 ("orphaned", f"{result.orphaned:,} whose parent is not here" if result.orphaned else None),
                 ("complete", result.complete),
             ]

@@ -80,6 +80,11 @@ class Filter:
         }
 
 
+def workflow_names(runtime: Runtime) -> tuple[str, ...]:
+    """Which workflows the application has."""
+    return tuple(sorted({workflow.name for workflow in runtime.workflows}))
+
+
 def chosen(runtime: Runtime, name: str | None, version: int | None, instance: Instance | None) -> Workflow:
     """The workflow that is meant: by name, of an instance, or the only one."""
     if instance is not None:
@@ -88,7 +93,7 @@ def chosen(runtime: Runtime, name: str | None, version: int | None, instance: In
                 f"instance {instance.id} is of workflow {instance.workflow!r}, not {name!r}"
             )
         name, version = instance.workflow, version or instance.definition_version
-    names = sorted({workflow.name for workflow in runtime.workflows})
+    names = workflow_names(runtime)
     if name is None:
         if len(names) != 1:
             raise click.UsageError(f"say which workflow; the application has {', '.join(names) or 'none'}")

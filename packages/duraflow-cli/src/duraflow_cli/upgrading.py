@@ -12,6 +12,7 @@ from duraflow import InvalidArgument, NotUpgraded, Runtime, UpgradePlan, Upgrade
 from duraflow_cli.agreeing import agree, yes_option
 from duraflow_cli.asked import Asked, everything
 from duraflow_cli.codes import Code
+from duraflow_cli.failing import Refused
 from duraflow_cli.finding import imported, opened
 from duraflow_cli.inputs import PairText
 from duraflow_cli.moving import by_option
@@ -103,7 +104,17 @@ def plan(asked: Asked, /, **options: Any) -> Code:
         )
     else:
         _print_plan(out, found)
+        if not found.total:
+            note(_nowhere(found))
     return Code.DONE if found.total and not found.failures else Code.NO
+
+
+def _nowhere(found: UpgradePlan) -> str:
+    states = ", ".join(map(repr, found.uncovered))
+    return (
+        f"nothing says where open instances in {states} go; give --state OLD=NEW for each, or --skip-uncovered to "
+        "leave these as they are"
+    )
 
 
 def _print_plan(out: Output, found: UpgradePlan) -> None:
@@ -178,6 +189,8 @@ def apply(
         if not dry_run:
             if not out.json and not yes:
                 _print_plan(out, found)
+            if not found.total and not skip_uncovered:
+                raise Refused(_nowhere(found), Code.MISUSED)
             question = f"Move {found.count:,} instances of {found.workflow} from version {found.from_version}"
             agree(f"{question} to {found.to_version}?", yes=yes)
         with progress("upgrading") as advance:
