@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from duraflow import (
@@ -23,8 +24,12 @@ from duraflow import (
     Transition,
     Workflow,
 )
+from duraflow.errors import KeyTaken
+from duraflow.runtime.deciding import decide, finish_free, request_of
 from duraflow.testing.driver import AsyncioDriver, Driver
+from duraflow.writes import Answer, Applied, Failed, Writes
 from duraflow_pg import PgPersistence
+from duraflow_pg.writer import PgWriter
 from tests.pg.conftest import Notes
 from tests.pg.kit import check_all, engine_of, in_both_worlds, look, order, runtime_on
 from tests.pg.test_trips import LOCKED, WRITTEN, seen_second, warm
@@ -285,3 +290,47 @@ async def test_what_an_answer_costs(driver: Driver, pg_dsn: str, namespace: str)
         asked = LOCKED + ["SELECT"] * 2 + ["COMMIT"]  # lock, receipt, its entries
         seen = await seen_second(wire, lambda: runtime.fire(one, "pay", key="k2"))
         assert (seen.words, seen.trips) == (asked, 4)
+
+
+@in_both_worlds
+async def test_what_is_sent_again_is_no_error_to_the_server(
+    driver: Driver, pg_dsn: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose log would tell of it; and nothing is undone that others write with the same statement."""
+    errors: list[psycopg.Error] = []
+    commit = PgWriter._commit_group
+
+    async def watched(writer: PgWriter, writes: Sequence[Writes], group: Sequence[int]) -> dict[int, Answer]:
+        try:
+            return await commit(writer, writes, group)
+        except psycopg.Error as error:
+            errors.append(error)
+            raise
+
+    monkeypatch.setattr(PgWriter, "_commit_group", watched)
+
+    def note(ctx: Any) -> None:
+        pass
+
+    flow = order(note)
+    async with runtime_on(driver, pg_dsn, flow, pool={"namespace": namespace}) as runtime:
+        one = await runtime.create("order", key="c")
+        assert await runtime.create("order", key="c") == one
+        first = await runtime.fire(one.id, "reopen", key="k")
+        assert await runtime.fire(one.id, "reopen", key="k") == first
+        # As several tasks would come to write together: each on a row that is current.
+        engine = engine_of(runtime)
+        others = [await runtime.create("order") for _ in range(2)]
+        loaded = await engine.persistence.instances.get_many(
+            None, [one.id, *(other.id for other in others)], clock=None
+        )
+        request = request_of(engine, Firing(one.id, "reopen", key="k"))
+        together = [
+            finish_free(engine, decide(engine, request, found), request)[1] for found in loaded.values()
+        ]
+        answers = dict(zip(loaded, await engine.writer.apply(None, together), strict=True))
+        taken = answers.pop(one.id)
+        assert isinstance(taken, Failed)
+        assert isinstance(taken.error, KeyTaken)
+        assert answers == {other.id: Applied() for other in others}
+    assert errors == []

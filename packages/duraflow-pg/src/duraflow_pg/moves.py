@@ -17,7 +17,16 @@ from duraflow.writes import ClearDue, NudgeDue, SetDue, Writes
 from duraflow_pg.due import NUDGE, due_parameters
 from duraflow_pg.history import NAMES, VALUES, entry_parameters
 from duraflow_pg.outbox import MESSAGES, message_parameters
-from duraflow_pg.receipts import RECEIPT, RECEIPTS, one_receipt, receipt_parameters
+from duraflow_pg.receipts import (
+    RECEIPT,
+    RECEIPTS,
+    UNLESS_CREATED,
+    UNLESS_FIRED,
+    UNLESS_MANY_CREATED,
+    UNLESS_MANY_FIRED,
+    one_receipt,
+    receipt_parameters,
+)
 from duraflow_pg.statements import bool_array, compiled, int_array, text_array, time_array, uuid_array
 
 Parameters = dict[str, Any]
@@ -55,7 +64,7 @@ WITH moved AS (
         position = greatest(i.position, pg_current_xact_id())
     WHERE i.id = (SELECT k.id FROM {instances} k WHERE k.id = %(id)s FOR NO KEY UPDATE SKIP LOCKED)
       AND i.namespace = %(namespace)s AND i.version = %(expected)s
-      AND i.lease_token IS NOT DISTINCT FROM %(expected_lease)s
+      AND i.lease_token IS NOT DISTINCT FROM %(expected_lease)s {unless}
     RETURNING i.id, i.position
 )"""
 
@@ -139,7 +148,7 @@ WITH held AS (
         updated_at, entered_at, finished_at, lease_token, waiting_events
     ) JOIN {instances} i ON i.id = n.id
     WHERE i.namespace = %(namespace)s AND i.version = n.expected
-      AND i.lease_token IS NOT DISTINCT FROM n.expected_lease
+      AND i.lease_token IS NOT DISTINCT FROM n.expected_lease {unless}
     ORDER BY i.id FOR NO KEY UPDATE OF i SKIP LOCKED
 ), moved AS (
     UPDATE {instances} i SET
@@ -207,7 +216,7 @@ WITH moved AS (
         id, workflow, definition_version, ref, state, outcome, version, context, metadata, timers, continuation,
         created_at, updated_at, entered_at, finished_at, parent_id, root_id
     )
-    WHERE {limit}
+    WHERE {limit} {unless}
     -- One order for all, so that two batches with the same refs wait for each other, but never crosswise.
     ORDER BY n.workflow, n.ref, n.id
     ON CONFLICT DO NOTHING
@@ -223,7 +232,7 @@ WITH moved AS (
         %(id)s, %(namespace)s, %(workflow)s, %(definition_version)s, %(ref)s, %(state)s, %(outcome)s, %(version)s,
         %(context)s::jsonb, %(metadata)s::jsonb, %(timers)s::jsonb, %(created_at)s, %(updated_at)s, %(entered_at)s,
         %(finished_at)s, %(parent_id)s, %(root_id)s
-    WHERE {limit}
+    WHERE {limit} {unless}
     ON CONFLICT DO NOTHING
     RETURNING id, position
 )"""
@@ -396,7 +405,11 @@ class Statements(dict[str, bytes]):
                 text += _MANY_DUE[part]
             else:
                 text += ", " + part_name(part) + " AS (" + _PARTS[part] + ")"
-        made = compiled(text + end, self._schema, names=NAMES, values=VALUES, limit=self._limit)
+        keyed = "receipts" in parts or "receipt" in parts
+        unless: LiteralString = _UNLESS.get((head, many), "") if keyed else ""
+        made = compiled(
+            text + end, self._schema, names=NAMES, values=VALUES, limit=self._limit, unless=unless
+        )
         self[name] = made
         return made
 
@@ -414,6 +427,12 @@ _ONE: Mapping[str, tuple[LiteralString, LiteralString]] = {
 _MANY: Mapping[str, tuple[LiteralString, LiteralString]] = {
     "move": (_MANY_MOVED + _MANY_ADDED, _RETURNED),
     "create": (_CREATED + _MANY_ADDED, _RETURNED),
+}
+_UNLESS: Mapping[tuple[str, bool], LiteralString] = {
+    ("move", False): UNLESS_FIRED,
+    ("move", True): UNLESS_MANY_FIRED,
+    ("create", False): UNLESS_CREATED,
+    ("create", True): UNLESS_MANY_CREATED,
 }
 _MANY_DUE: Mapping[str, LiteralString] = {"set": _MANY_SET, "clear": _MANY_CLEARED}
 _PARTS: Mapping[str, LiteralString] = {

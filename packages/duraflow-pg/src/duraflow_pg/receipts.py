@@ -43,6 +43,39 @@ SELECT m.id, %(namespace)s, %(r_workflow)s, %(r_key)s, %(r_fingerprint)s::jsonb,
 FROM moved m
 """
 
+# What was done before is not even begun: a unique violation would be an error in the server's log, and would undo all
+# that is written by the same statement. Who comes at the same time still meets the index. `LATERAL` with `LIMIT`, so
+# that each is looked up by its key.
+UNLESS_FIRED: LiteralString = """
+    AND NOT EXISTS (
+        SELECT FROM {receipts} r
+        WHERE r.instance_id = %(id)s AND r.key = %(r_key)s AND r.workflow IS NULL
+    )"""
+UNLESS_CREATED: LiteralString = """
+    AND NOT EXISTS (
+        SELECT FROM {receipts} r
+        WHERE r.namespace = %(namespace)s AND r.workflow = %(r_workflow)s AND r.key = %(r_key)s
+    )"""
+UNLESS_MANY_FIRED: LiteralString = """
+    AND NOT EXISTS (
+        SELECT FROM unnest(%(r_instance_id)s::uuid[], %(r_key)s::text[]) AS k (instance_id, key)
+        CROSS JOIN LATERAL (
+            SELECT FROM {receipts} r
+            WHERE r.instance_id = k.instance_id AND r.key = k.key AND r.workflow IS NULL LIMIT 1
+        ) r
+        WHERE k.instance_id = n.id
+    )"""
+UNLESS_MANY_CREATED: LiteralString = """
+    AND NOT EXISTS (
+        SELECT FROM unnest(%(r_instance_id)s::uuid[], %(r_workflow)s::text[], %(r_key)s::text[])
+            AS k (instance_id, workflow, key)
+        CROSS JOIN LATERAL (
+            SELECT FROM {receipts} r
+            WHERE r.namespace = %(namespace)s AND r.workflow = k.workflow AND r.key = k.key LIMIT 1
+        ) r
+        WHERE k.instance_id = n.id
+    )"""
+
 _ARRAYS = {
     "instance_id": uuid_array,
     "workflow": text_array,

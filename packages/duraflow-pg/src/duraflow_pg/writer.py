@@ -12,15 +12,16 @@ from typing import Any
 
 import attrs
 
-from duraflow.errors import DuraflowError, StoreUnavailable
+from duraflow.errors import DuraflowError, KeyTaken, StoreUnavailable
 from duraflow.ports import UnitOfWork
-from duraflow.writes import APPLIED, LOST, Answer, Failed, NudgeDue, Writes
+from duraflow.writes import APPLIED, LOST, Answer, Failed, NudgeDue, Receipt, Writes
 from duraflow_pg._psycopg import psycopg
 from duraflow_pg.database import PgDatabase, Witness
 from duraflow_pg.errors import is_broken, translated
 from duraflow_pg.grouping import Grouping
 from duraflow_pg.instances import PgInstanceStore
 from duraflow_pg.moves import Statements, is_simple, lock_limit, many, one_creation, one_due_change, one_move
+from duraflow_pg.receipts import PgReceiptStore
 from duraflow_pg.statements import Row
 from duraflow_pg.units import PgUnit
 
@@ -44,6 +45,9 @@ class PgWriter:
     _creating: Grouping[Writes, Answer] | None = None
     _instances: PgInstanceStore = attrs.field(
         init=False, default=attrs.Factory(lambda self: PgInstanceStore(self._database), takes_self=True)
+    )
+    _receipts: PgReceiptStore = attrs.field(
+        init=False, default=attrs.Factory(lambda self: PgReceiptStore(self._database), takes_self=True)
     )
     _sql: Mapping[str, bytes] = attrs.field(
         init=False, default=attrs.Factory(lambda self: Statements(self._database.schema), takes_self=True)
@@ -112,9 +116,17 @@ class PgWriter:
         }
 
     async def _missed(self, unit: PgUnit | None, writes: Writes) -> Answer:
+        receipt = writes.receipt
+        if receipt is not None and await self._is_taken(unit, receipt):
+            return Failed(KeyTaken(f"{receipt.key!r} at {receipt.workflow or receipt.instance_id}"))
         if writes.before is not None:
             return LOST
         return Failed(await self._instances.conflict(unit, writes.after))
+
+    async def _is_taken(self, unit: PgUnit | None, receipt: Receipt) -> bool:
+        if receipt.workflow is None:
+            return bool(await self._receipts.find(unit, [(receipt.instance_id, receipt.key)]))
+        return bool(await self._receipts.find_creations(unit, [(receipt.workflow, receipt.key)]))
 
     def _grouped(self, writes: Sequence[Writes]) -> list[list[int]]:
         """Which writes go into one statement: creations together, moves together, an instance once in each."""
