@@ -151,15 +151,22 @@ class PgDatabase:
         finally:
             await self.connections.release(raw)
 
-    async def fetch(self, unit: UnitOfWork | None, statement: bytes, parameters: Parameters) -> list[Row]:
-        """Run a statement in the unit, or by itself.
+    async def fetch(
+        self,
+        unit: UnitOfWork | None,
+        statement: bytes,
+        parameters: Parameters,
+        *,
+        after: Statement | None = None,
+    ) -> list[Row]:
+        """Run a statement in the unit, or by itself; in a unit, `after` another one.
 
         Raises:
             StoreUnavailable, LockTimeout, SchemaMismatch: what the server said, translated.
         """
         try:
             if unit is not None:
-                return await unit.fetch(statement, parameters)  # type: ignore[attr-defined, no-any-return]  # a PgUnit
+                return await unit.fetch(statement, parameters, after=after)  # type: ignore[attr-defined, no-any-return]  # a PgUnit
             return await self.run_alone(statement, parameters)
         except psycopg.Error as error:
             if is_broken(error):

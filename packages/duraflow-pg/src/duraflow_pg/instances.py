@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import attrs
@@ -27,8 +27,18 @@ COLUMNS = (
 """In the order of `INSTANCE_COLUMNS`. JSON is read as text, so that no loader of a borrowed connection touches it."""
 
 NOW = "greatest(coalesce(%(clock)s, clock_timestamp()), i.updated_at)"
-_BY_ID = "i.id = %(id)s AND i.namespace = %(namespace)s"
-_BY_REF = "i.namespace = %(namespace)s AND i.workflow = %(workflow)s AND i.ref = %(ref)s"
+CONDITIONS: Mapping[str, LiteralString] = {
+    "id": "i.id = %(id)s AND i.namespace = %(namespace)s",
+    "ref": "i.namespace = %(namespace)s AND i.workflow = %(workflow)s AND i.ref = %(ref)s",
+}
+"""Which instance is meant, by what it is called by."""
+
+
+def key_parameters(key: Key, namespace: str, clock: datetime | None) -> tuple[str, dict[str, Any]]:
+    """By what an instance is called, and the parameters of that condition, with the clock to go by."""
+    if isinstance(key, tuple):
+        return "ref", {"namespace": namespace, "workflow": key[0], "ref": key[1], "clock": clock}
+    return "id", {"namespace": namespace, "id": key, "clock": clock}
 
 
 def loaded(row: Row, database: PgDatabase) -> Loaded:
@@ -47,12 +57,6 @@ class PgInstanceStore:
         init=False, default=attrs.Factory(lambda self: _statements(self._database.schema), takes_self=True)
     )
 
-    def _key(self, key: Key, clock: datetime | None) -> tuple[str, dict[str, Any]]:
-        namespace = self._database.namespace
-        if isinstance(key, tuple):
-            return "ref", {"namespace": namespace, "workflow": key[0], "ref": key[1], "clock": clock}
-        return "id", {"namespace": namespace, "id": key, "clock": clock}
-
     async def drain(self) -> None:
         """Wait for what is being read."""
         if self._grouping is not None:
@@ -70,7 +74,7 @@ class PgInstanceStore:
         return [found.get(key) for key in keys]
 
     async def _get_one(self, unit: UnitOfWork | None, key: Key, clock: datetime | None) -> Loaded | None:
-        by, parameters = self._key(key, clock)
+        by, parameters = key_parameters(key, self._database.namespace, clock)
         rows = await self._database.fetch(unit, self._sql[f"get by {by}"], parameters)
         return loaded(rows[0], self._database) if rows else None
 
@@ -99,7 +103,7 @@ class PgInstanceStore:
     async def lock(
         self, unit: UnitOfWork, key: Key, /, *, clock: datetime | None, skip_locked: bool = False
     ) -> Loaded | None:
-        by, parameters = self._key(key, clock)
+        by, parameters = key_parameters(key, self._database.namespace, clock)
         how = "try lock" if skip_locked else "lock"
         rows = await self._database.fetch(unit, self._sql[f"{how} by {by}"], parameters)
         return loaded(rows[0], self._database) if rows else None
@@ -230,7 +234,7 @@ def _statements(schema: str) -> dict[str, bytes]:
         "create": compiled(_CREATE, schema),
         "save": compiled(_SAVE, schema),
     }
-    for by, condition in (("id", _BY_ID), ("ref", _BY_REF)):
+    for by, condition in CONDITIONS.items():
         made[f"get by {by}"] = compiled(
             "SELECT {columns}, {now} FROM {instances} i WHERE {condition}",
             schema,

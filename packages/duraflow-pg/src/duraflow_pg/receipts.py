@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -10,10 +11,12 @@ import attrs
 
 from duraflow.codec import Codec
 from duraflow.errors import InstanceNotFound, Misuse
-from duraflow.ports import UnitOfWork
-from duraflow.records import RECEIPT_COLUMNS, receipt_from_record, receipt_to_record
+from duraflow.ports import Key, Loaded, UnitOfWork
+from duraflow.records import INSTANCE_COLUMNS, RECEIPT_COLUMNS, receipt_from_record, receipt_to_record
 from duraflow.writes import Receipt
 from duraflow_pg.database import PgDatabase
+from duraflow_pg.instances import COLUMNS as INSTANCE
+from duraflow_pg.instances import CONDITIONS, NOW, key_parameters, loaded
 from duraflow_pg.statements import Row, compiled, int_array, text_array, time_array, uuid_array
 
 # With the move that it belongs to: `moved` is the instance's row, as written by the same statement.
@@ -120,6 +123,21 @@ class PgReceiptStore:
         found = self._receipts(await self._database.fetch(unit, self._sql["find"], parameters))
         return {(receipt.instance_id, receipt.key): receipt for receipt in found}
 
+    async def lock(
+        self, unit: UnitOfWork, target: Key, key: str, /, *, clock: datetime | None
+    ) -> tuple[Loaded | None, Receipt | None]:
+        by, parameters = key_parameters(target, self._database.namespace, clock)
+        parameters["key"] = key
+        # Two statements in one trip: what the second reads is newer than the wait for the lock.
+        held = (self._sql[f"hold by {by}"], parameters)
+        rows = await self._database.fetch(unit, self._sql[f"find by {by}"], parameters, after=held)
+        if not rows:
+            return None, None
+        row = rows[0]
+        receipt = row[len(INSTANCE_COLUMNS) + 1 :]
+        found = None if receipt[0] is None else self._receipts([receipt])[0]
+        return loaded(row, self._database), found
+
     async def find_creations(
         self, unit: UnitOfWork | None, keys: Sequence[tuple[str, str]], /, *, hold: bool = False
     ) -> Mapping[tuple[str, str], Receipt]:
@@ -180,8 +198,24 @@ SELECT pg_advisory_xact_lock(h.hash) FROM (
 """
 
 
+_HELD = "SELECT 1 FROM {instances} i WHERE {condition} FOR NO KEY UPDATE"
+
+_FOUND = """
+SELECT {instance}, {now}, {columns} FROM {instances} i
+LEFT JOIN {receipts} r ON r.instance_id = i.id AND r.key = %(key)s AND r.workflow IS NULL
+WHERE {condition}
+"""
+
+
 def _statements(schema: str) -> dict[str, bytes]:
+    by_key: dict[str, bytes] = {}
+    for by, condition in CONDITIONS.items():
+        by_key[f"hold by {by}"] = compiled(_HELD, schema, condition=condition)
+        by_key[f"find by {by}"] = compiled(
+            _FOUND, schema, condition=condition, instance=INSTANCE, now=NOW, columns=COLUMNS
+        )
     return {
+        **by_key,
         "find": compiled(_FIND, schema, columns=COLUMNS),
         "find creations": compiled(_FIND_CREATIONS, schema, columns=COLUMNS),
         "hold": compiled(_HOLD, schema),

@@ -12,6 +12,7 @@ from psycopg.pq import TransactionStatus
 from duraflow.errors import InvalidArgument, Misuse
 from duraflow.ports import UnitOfWork
 from duraflow_pg._psycopg import psycopg
+from duraflow_pg.connections import Statement
 from duraflow_pg.database import PgDatabase, Witness
 from duraflow_pg.errors import is_broken, is_retryable, translated
 from duraflow_pg.statements import Parameters, Row
@@ -60,15 +61,24 @@ class PgUnit:
             self._transaction, _ = await self.database.connections.begin(self.raw, self.database.opening)
             self._open = True
 
-    async def fetch(self, statement: bytes, parameters: Parameters) -> list[Row]:
-        """One statement and its rows, in one trip, which also opens the transaction if need be."""
+    async def fetch(
+        self, statement: bytes, parameters: Parameters, *, after: Statement | None = None
+    ) -> list[Row]:
+        """One statement and its rows, in one trip, which also opens the transaction if need be.
+
+        Args:
+            after: run this one first; the statement then sees what has been committed until that was done.
+        """
         self._check()
+        first = () if after is None else (after,)
         if not self._open:
             self._transaction, rows = await self.database.connections.begin(
-                self.raw, [*self.database.opening, (statement, parameters)]
+                self.raw, [*self.database.opening, *first, (statement, parameters)]
             )
             self._open = True
             return rows
+        for earlier, given in first:
+            await self.database.connections.run(self.raw, earlier, given)
         return await self.database.connections.run(self.raw, statement, parameters)
 
     async def fetch_last(self, statement: bytes, parameters: Parameters) -> list[Row]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import attrs
 
 from duraflow.errors import InstanceNotFound, KeyTaken, Misuse
 from duraflow.memory.access import Access
+from duraflow.memory.instances import InMemoryInstanceStore
 from duraflow.memory.tables import View
-from duraflow.ports import UnitOfWork
+from duraflow.ports import Key, Loaded, UnitOfWork
 from duraflow.records import Record, receipt_from_record, receipt_to_record
 from duraflow.writes import Receipt
 
@@ -28,6 +30,15 @@ class InMemoryReceiptStore:
         with self._access.view(unit) as view:
             rows = {key: self._of_event(view, *key) for key in keys}
         return {key: receipt_from_record(row, codec) for key, row in rows.items() if row is not None}
+
+    async def lock(
+        self, unit: UnitOfWork, target: Key, key: str, /, *, clock: datetime | None
+    ) -> tuple[Loaded | None, Receipt | None]:
+        loaded = await InMemoryInstanceStore(self._access).lock(unit, target, clock=clock)
+        if loaded is None:
+            return None, None
+        pair = loaded.instance.id, key
+        return loaded, (await self.find(unit, [pair])).get(pair)
 
     async def find_creations(
         self, unit: UnitOfWork | None, keys: Sequence[tuple[str, str]], /, *, hold: bool = False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from duraflow.ports.base import UnitOfWork
+from duraflow.ports.base import Key, Loaded, UnitOfWork
 from duraflow.writes import Receipt
 
 
@@ -21,6 +22,15 @@ class ReceiptStore(Protocol):
         self, unit: UnitOfWork | None, keys: Sequence[tuple[UUID, str]], /
     ) -> Mapping[tuple[UUID, str], Receipt]:
         """The receipts of events, by (instance, key); what there is none of is left out."""
+        ...
+
+    async def lock(
+        self, unit: UnitOfWork, target: Key, key: str, /, *, clock: datetime | None
+    ) -> tuple[Loaded | None, Receipt | None]:
+        """Lock an instance, as `InstanceStore.lock` does, and look for the receipt of an event once it is held.
+
+        What whoever held it before has left is seen. (None, None) when there is no such instance.
+        """
         ...
 
     async def find_creations(

@@ -19,18 +19,17 @@ from duraflow.errors import (
     LockTimeout,
     Misuse,
 )
-from duraflow.instance import Instance
 from duraflow.machine.chain import advance
 from duraflow.machine.step import Step
+from duraflow.ports import Loaded
 from duraflow.results import FireResult, Firing, Unfired
 from duraflow.runtime.commands import drive_machine
 from duraflow.runtime.deciding import Request, decide, finish, finish_free, is_free, request_of
 from duraflow.runtime.engine import Engine
-from duraflow.runtime.keys import Keyed
 from duraflow.runtime.notices import notices_of
 from duraflow.runtime.receipts import answer_to_event
 from duraflow.runtime.work import Work
-from duraflow.writes import Applied, Failed, Lost, Writes
+from duraflow.writes import Applied, Failed, Lost, Receipt, Writes
 
 FIRE_ERRORS = (
     Busy,
@@ -105,7 +104,7 @@ async def fire_locked(engine: Engine, work: Work, request: Request, *, bare: boo
     Args:
         bare: it is in nobody's savepoint, because no command is expected to run.
     """
-    loaded = await engine.persistence.instances.lock(work.unit, request.key, clock=engine.now())
+    loaded, receipt = await _lock(engine, work, request)
     if loaded is None:
         raise engine.not_found(request.key)
     if loaded.instance.id in work.stepping:
@@ -113,10 +112,10 @@ async def fire_locked(engine: Engine, work: Work, request: Request, *, bare: boo
             f"a command fired {request.event!r} at its own instance",
             "return from the command, and let an automatic transition follow",
         )
-    if request.keyed is not None:
-        done = await _done_before(engine, work, request, request.keyed, loaded.instance)
-        if done is not None:
-            return done
+    if receipt is not None and request.keyed is not None:
+        return await answer_to_event(
+            engine, work, request.keyed, request.event, request.given, loaded.instance, receipt
+        )
     await engine.know(work, loaded.instance)
     if bare and not is_free(engine, loaded.instance, request.event):
         # A stored version, met just now, runs one after all.
@@ -133,13 +132,11 @@ async def fire_locked(engine: Engine, work: Work, request: Request, *, bare: boo
     return result
 
 
-async def _done_before(
-    engine: Engine, work: Work, request: Request, keyed: Keyed, current: Instance
-) -> FireResult | None:
-    receipts = await engine.receipts.find(work.unit, [(current.id, keyed.key)])
-    for receipt in receipts.values():
-        return await answer_to_event(engine, work, keyed, request.event, request.given, current, receipt)
-    return None
+async def _lock(engine: Engine, work: Work, request: Request) -> tuple[Loaded | None, Receipt | None]:
+    """The row, held, and what came of this request if it was done before."""
+    if request.keyed is None:
+        return await engine.persistence.instances.lock(work.unit, request.key, clock=engine.now()), None
+    return await engine.receipts.lock(work.unit, request.key, request.keyed.key, clock=engine.now())
 
 
 async def write(engine: Engine, work: Work, step: Step, writes: Writes) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import unicodedata
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import attrs
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from duraflow.errors import InstanceNotFound, KeyTaken, Misuse
 from duraflow.instance import Instance
 from duraflow.testing.clocks import START
-from duraflow.testing.conformance.made_up import entry, made, moved, new
+from duraflow.testing.conformance.made_up import create, entry, made, moved, new
 from duraflow.testing.conformance.subject import DAY, MINUTE, Ports, World, check
 from duraflow.writes import Applied, Failed, Lost, Receipt, Writes
 
@@ -330,6 +330,53 @@ async def who_creates_under_a_key_is_waited_for(world: World) -> None:
         _, seen = await world.driver.together(first, second)
         assert order == ["free", "first", "second"]
         assert seen == {("port", "k"): creation(one)}
+
+
+@check("receipts")
+async def a_lock_brings_the_receipt_along(world: World) -> None:
+    """By id and by ref: the row, and the receipt of an event with this very key, if there is one."""
+    async with world.opened() as ports:
+        one = new(world, ref="A1")
+        await create(ports, one)
+        await _add(ports, receipt(one), attrs.evolve(creation(one), key="c"))
+        async with ports.begin() as unit:
+            for target in (one.id, ("port", "A1")):
+                loaded, found = await ports.receipts.lock(unit, target, "k", clock=None)
+                assert loaded is not None
+                assert (loaded.instance, found) == (one, receipt(one))
+                for key in ("other", "c"):  # what created it is no event's
+                    loaded, found = await ports.receipts.lock(unit, target, key, clock=None)
+                    assert loaded is not None
+                    assert (loaded.instance, found) == (one, None)
+            for target in (uuid4(), ("port", "A2"), ("other port", "A1")):
+                assert await ports.receipts.lock(unit, target, "k", clock=None) == (None, None)
+
+
+@check("receipts", "concurrency")
+async def a_lock_sees_what_was_waited_for(world: World) -> None:
+    """The receipt that whoever held the row has left meanwhile, and the row as it is now."""
+    async with world.opened() as ports:
+        (one,) = await made(ports, world)
+        held = world.signal()
+
+        async def first() -> None:
+            async with ports.begin() as unit:
+                await ports.instances.lock(unit, one.id, clock=None)
+                held.set()
+                await world.driver.waits.sleep(0.05)
+                after = moved(one, state="two")
+                assert await ports.instances.save(unit, after, expected=one)
+                await ports.history.append(unit, [entry(after)])
+                await ports.receipts.add(unit, receipt(one))
+
+        async def second() -> Any:
+            await held.wait()
+            async with ports.begin() as unit:
+                return await ports.receipts.lock(unit, one.id, "k", clock=None)
+
+        _, (loaded, found) = await world.driver.together(first, second)
+        assert loaded.instance == moved(one, state="two")
+        assert found == receipt(one)
 
 
 @check("receipts")
