@@ -25,13 +25,13 @@ _PARKED = json.dumps(
 )  # fmt: skip
 
 
-def at_a_terminal(shell: Shell, *arguments: str, answer: str) -> tuple[int, str]:
+def at_a_terminal(shell: Shell, *arguments: str, answer: str, columns: int = 120) -> tuple[int, str]:
     """Run the command at a terminal, where somebody types the answer; the exit code, and what was seen."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "duraflow_cli", *arguments],
-        cwd=shell.folder, env={**shell.environment, "TERM": "xterm", "COLUMNS": "120"}, stdin=theirs, stdout=theirs,
-        stderr=theirs, start_new_session=True,
+        cwd=shell.folder, env={**shell.environment, "TERM": "xterm", "COLUMNS": str(columns)},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     ) as process:  # fmt: skip
         os.close(theirs)
         seen = b""

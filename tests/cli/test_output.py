@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -72,8 +73,18 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_pipe(shop: Shell, create: C
     assert seen.count("x") >= 200
 
 
+def test_an_id_is_whole_in_a_narrow_window(shop: Shell, create: Callable[..., str]) -> None:
+    """It is there to be copied; so is a time, which may stand on two lines."""
+    made = create("--ref", "A-1")
+    for command in (("list",), ("history", made), ("explain", made)):
+        _, seen = at_a_terminal(shop, *command, answer="", columns=60)
+        lines = [_bare(line) for line in seen.replace("\r", "").splitlines()]
+        if command == ("list",):
+            assert any(line.startswith(f"{made}  order") for line in lines)
+        assert any("20" in line and re.search(r"\b\d{4}-\d\d-\d\d\b", line) for line in lines), lines
+        assert any(re.search(r"\b\d\d:\d\d:\d\dZ", line) for line in lines), lines
+
+
 def _bare(line: str) -> str:
     """Without what colours it."""
-    import re
-
     return re.sub(r"\x1b\[[0-9;]*m", "", line)

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 # Wide enough for any row: what is read by a program or a pager is never cut or wrapped.
 _UNBOUNDED = 100_000
+_WORD = 12
 # What JSON need not escape, but a terminal may obey: C1 control characters, and those that turn the direction of text.
 _ODD = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @attrs.frozen
@@ -56,8 +58,14 @@ class Output:
         from rich.text import Text
 
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in columns:
-            table.add_column(Text(column), overflow="fold")
+        for number, column in enumerate(columns):
+            cells = [row[number] for row in texts]
+            table.add_column(
+                Text(column),
+                overflow="fold",
+                min_width=max(map(_least, (column, *cells))),
+                no_wrap=all(map(_ID.fullmatch, cells)),  # to be copied: the others give way
+            )
         for row in texts:
             table.add_row(*map(Text, row))
         _print(table)
@@ -99,6 +107,11 @@ class Output:
         return json.dumps(users(value, self.codec), ensure_ascii=False)
 
 
+def _least(text: str) -> int:
+    """How narrow a column may get for this text: words that are not long stay whole."""
+    return max((min(len(word), _WORD) for word in text.split()), default=1)
+
+
 def _escaped(text: str) -> str:
     """JSON in which nothing speaks to the terminal either; for programs it is the same."""
     return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -138,7 +151,7 @@ def note(text: str) -> None:
 def _print(renderable: Any) -> None:
     console = _console()
     with console.capture() as capture:
-        console.print(renderable)
+        console.print(renderable, crop=False)
     for line in capture.get().splitlines():
         write(line.rstrip())
 
