@@ -388,12 +388,16 @@ class Statements(dict[str, bytes]):
 
     A name is what is written (`move`, `same`, `create`, `move many`, `create many`), then what happens to the due row
     (`set`, `nudge`, `clear`), then what else is left (`receipt`, `receipts`, `messages`).
+
+    Args:
+        alone: they have a commit of their own, and what is done under a key that is taken leaves no row.
     """
 
-    def __init__(self, schema: str, limit: LiteralString = "true") -> None:
+    def __init__(self, schema: str, limit: LiteralString = "true", *, alone: bool = False) -> None:
         super().__init__()
         self._schema = schema
         self._limit: LiteralString = limit
+        self._alone = alone
 
     def __missing__(self, name: str) -> bytes:
         many = " many" in name
@@ -405,8 +409,9 @@ class Statements(dict[str, bytes]):
                 text += _MANY_DUE[part]
             else:
                 text += ", " + part_name(part) + " AS (" + _PARTS[part] + ")"
-        keyed = "receipts" in parts or "receipt" in parts
-        unless: LiteralString = _UNLESS.get((head, many), "") if keyed else ""
+        # In a transaction a key that is taken must fail: with no row written, its COMMIT would keep what commands did.
+        quietly = self._alone and ("receipts" in parts or "receipt" in parts)
+        unless: LiteralString = _UNLESS[head, many] if quietly else ""
         made = compiled(
             text + end, self._schema, names=NAMES, values=VALUES, limit=self._limit, unless=unless
         )

@@ -55,7 +55,9 @@ class PgWriter:
     _sql_alone: Mapping[str, bytes] = attrs.field(
         init=False,
         default=attrs.Factory(
-            lambda self: Statements(self._database.schema, lock_limit(self._database.timeouts.lock)),
+            lambda self: Statements(
+                self._database.schema, lock_limit(self._database.timeouts.lock), alone=True
+            ),
             takes_self=True,
         ),
     )

@@ -298,6 +298,20 @@ async def a_move_whose_key_is_taken_is_not_written(world: World) -> None:
             assert written.receipt in await _all_of(ports, written.after)
 
 
+@check("receipts")
+async def a_key_that_is_taken_ends_the_transaction(world: World) -> None:
+    """Also as its last write, with which the commit would go: nothing else that was done in it stays."""
+    async with world.opened() as ports:
+        one, two = await made(ports, world, 2)
+        await _add(ports, receipt(one, "k"))
+        with pytest.raises(KeyTaken):
+            async with ports.begin() as unit:
+                assert [*await ports.writer.apply(unit, [_step(two)])] == [Applied()]
+                await ports.writer.apply(unit, [_step(one)], last=True)
+        assert (await ports.read(two.id), await ports.entries(two.id)) == (two, [entry(two)])
+        assert await _all_of(ports, two) == []
+
+
 def _is_taken(answer: object) -> bool:
     return isinstance(answer, Failed) and isinstance(answer.error, KeyTaken)
 
