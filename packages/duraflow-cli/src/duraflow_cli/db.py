@@ -76,6 +76,7 @@ def check(asked: Asked, reset_positions: bool, yes: bool) -> Code:
     changed = 0
     if problem is not None:
         agree(f"{problem}\nReset them now? Nothing else may write meanwhile.", yes=yes)
+        note("resetting; some seconds for each million transactions that the counter is behind")
         changed = duraflow_pg.reset_positions(found.conninfo, schema=found.schema)
     out = Output.of(asked)
     if out.json:
