@@ -341,3 +341,27 @@ async def test_what_is_sent_again_is_no_error_to_the_server(
         assert isinstance(taken.error, KeyTaken)
         assert answers == {other.id: Applied() for other in others}
     assert errors == []
+
+
+@in_both_worlds
+async def test_who_is_created_between_lock_and_look_is_held_too(
+    driver: Driver, pg_dsn: str, namespace: str
+) -> None:
+    """Two statements: what the second finds and the first did not is locked by it, or it is someone else's."""
+    async with runtime_on(driver, pg_dsn, order(), pool={"namespace": namespace}) as runtime:
+        store: Any = engine_of(runtime).persistence.receipts
+        instances, begin = (
+            engine_of(runtime).persistence.instances,
+            engine_of(runtime).persistence.transactions.begin,
+        )
+        parameters = {"namespace": namespace, "workflow": "order", "ref": "A1", "key": "k", "clock": None}
+        async with begin() as unit:
+            assert await unit.fetch(store._sql["hold by ref"], parameters) == []
+            one = await runtime.create("order", ref="A1")
+            async with begin() as other:
+                assert await instances.lock(other, one.id, clock=None) is not None
+                assert await unit.fetch(store._sql["find by ref"], parameters) == []
+            ((found, *_),) = await unit.fetch(store._sql["find by ref"], parameters)
+            assert found == one.id
+            async with begin() as other:
+                assert await instances.lock(other, one.id, clock=None, skip_locked=True) is None

@@ -200,10 +200,11 @@ SELECT pg_advisory_xact_lock(h.hash) FROM (
 
 _HELD = "SELECT 1 FROM {instances} i WHERE {condition} FOR NO KEY UPDATE"
 
+# It is held already, but for one that was created in between: that one must not be worked on unheld.
 _FOUND = """
 SELECT {instance}, {now}, {columns} FROM {instances} i
 LEFT JOIN {receipts} r ON r.instance_id = i.id AND r.key = %(key)s AND r.workflow IS NULL
-WHERE {condition}
+WHERE {condition} FOR NO KEY UPDATE OF i SKIP LOCKED
 """
 
 
