@@ -204,7 +204,9 @@ async def what_cannot_be_used_says_why_and_stops_nobody_else(world: World) -> No
             runtime.cancel(broken.id),
             runtime.explain(broken.id),
         ):
-            with pytest.raises(DefinitionNotFound, match=r"'bill' version 1 .*no command 'pay' is registered"):
+            with pytest.raises(
+                DefinitionNotFound, match=r"'bill' version 1 .*no command 'pay' is registered"
+            ):
                 await call
         fine = await runtime.create("other")
         missed, moved = await runtime.fire_many([Firing(broken.id, "drop"), Firing(fine.id, "go")])
