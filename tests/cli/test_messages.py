@@ -42,3 +42,6 @@ def test_a_parked_message_is_tried_again_or_skipped(folder: Shell, pg_dsn: str, 
     folder("messages", "skip", "mailer", message, "--yes", *where)
     assert folder("messages", "parked", *where).out == "nothing is parked\n"
     folder("messages", "retry", "mailer", message, *where, code=Code.MISUSED)
+    assert "give --yes" in folder("messages", "forget", "mailer", *where, code=Code.MISUSED).err
+    assert folder("messages", "forget", "mailer", "--yes", *where).out == "forget: handler mailer\n"
+    assert "'mailer'" in folder("messages", "forget", "mailer", "--yes", *where, code=Code.MISUSED).err

@@ -82,6 +82,23 @@ def skip(asked: Asked, handler: str, message_id: UUID, yes: bool) -> None:
     _told(asked, "skip", handler, message_id)
 
 
+@messages.command(short_help="Forget a handler that is gone for good.")
+@click.argument("handler")
+@yes_option
+@everything
+@click.pass_obj
+def forget(asked: Asked, handler: str, yes: bool) -> None:
+    """Forget HANDLER: how far it has come, and what is held back for it. Asks first."""
+    with opened(asked) as runtime:
+        agree(f"Forget {handler!r}, so that it would begin anew under this name?", yes=yes)
+        runtime.forget_handler(handler)
+    out = Output.of(asked)
+    if out.json:
+        out.document({"done": "forget", "handler": handler})
+    else:
+        write(f"forget: handler {out.text(handler)}")
+
+
 def _told(asked: Asked, done: str, handler: str, message_id: UUID) -> None:
     out = Output.of(asked)
     if out.json:

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "`rearm`": "`duraflow rearm`",
         "`retry_message`": "`duraflow messages retry`",
         "`skip_message`": "`duraflow messages skip`",
+        "`forget_handler`": "`duraflow messages forget`",
         "`state_at`": "`duraflow show --seq`",
     }
 )

@@ -388,8 +388,7 @@ AILMENTS: Final = _table(
         "warning",
         "message handlers that lag behind",
         "messages that could be delivered are not: no dispatcher runs for this handler, or it cannot keep up",
-        "run `dispatch` where the handler is registered; if the handler is gone for good, delete its row of "
-        "workflow_outbox_handlers",
+        "run `dispatch` where the handler is registered; if the handler is gone for good, `forget_handler`",
     ),
 )
 """What every store can suffer from, by code. Stores add their own."""

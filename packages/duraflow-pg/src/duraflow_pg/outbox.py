@@ -202,6 +202,9 @@ class PgOutbox:
     async def skip(self, handler: str, message_id: UUID, /, *, clock: datetime | None) -> bool:
         return bool(await self._fetch("skip", handler=handler, id=message_id, clock=clock))
 
+    async def forget(self, handler: str, /) -> bool:
+        return bool(await self._fetch("forget", handler=handler))
+
 
 def _microseconds(time: timedelta) -> int:
     return time // timedelta(microseconds=1)
@@ -408,6 +411,12 @@ def _statements(schema: str) -> dict[str, bytes]:
         "free": compiled(_FENCED + _FREE, schema),
         "parked": compiled(_PARKED, schema, message=_MESSAGE),
         "retry": compiled(_RESTART, schema, more=""),
+        # What is held back for it goes along, by the foreign key.
+        "forget": compiled(
+            "DELETE FROM {outbox_handlers} h WHERE h.namespace = %(namespace)s AND h.handler = %(handler)s "
+            "AND (h.lease_until IS NULL OR h.lease_until <= clock_timestamp()) RETURNING h.handler",
+            schema,
+        ),
         "skip": compiled(_RESTART, schema, more=", ordinal = x.ordinal + 1, error = ''"),
         "add": compiled(
             "WITH moved AS (SELECT i.id, greatest(i.position, pg_current_xact_id()) AS position FROM {instances} i "

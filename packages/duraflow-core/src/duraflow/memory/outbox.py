@@ -206,6 +206,16 @@ class InMemoryOutbox:
     async def skip(self, handler: str, message_id: UUID, /, *, clock: datetime | None) -> bool:
         return self._restart(handler, message_id, clock, skip=True)
 
+    async def forget(self, handler: str, /) -> bool:
+        now, key = self._access.now(None), (self._access.namespace, handler)
+        with self._access.view(None) as view:
+            row = view.tables.handlers.get(key)
+            if row is None or (row.until is not None and row.until > now):
+                return False
+            del view.tables.handlers[key]
+            view.tables.held.pop(key, None)
+        return True
+
     def _restart(self, handler: str, message_id: UUID, clock: datetime | None, *, skip: bool) -> bool:
         now, key = self._access.now(clock), (self._access.namespace, handler)
         with self._access.view(None) as view:

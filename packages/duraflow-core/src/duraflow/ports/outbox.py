@@ -209,3 +209,10 @@ class Outbox(Protocol):
     async def skip(self, handler: str, message_id: UUID, /, *, clock: datetime | None) -> bool:
         """Never deliver it; what was held back behind it is due at once. False as for `retry`."""
         ...
+
+    async def forget(self, handler: str, /) -> bool:
+        """Forget how far a handler has come, and what was held back for it.
+
+        False when nothing is known of it, or somebody has the lease.
+        """
+        ...

@@ -279,6 +279,21 @@ async def skip_message(engine: Engine, handler: str, message_id: UUID | str) -> 
         raise _not_held(handler, found)
 
 
+async def forget_handler(engine: Engine, handler: str) -> None:
+    """See `Runtime.forget_handler`."""
+    engine.check_usable(None)
+    if handler in engine.message_handlers:
+        raise InvalidArgument(
+            "handler", f"{handler!r} is registered with this runtime, which would begin anew with it"
+        )
+    if not await engine.outbox.forget(handler):
+        raise InvalidArgument(
+            "handler",
+            f"nothing is known of a handler {handler!r}, or a dispatcher serves it just now; "
+            "stop that one, and wait until its lease has run out",
+        )
+
+
 def _message_id(engine: Engine, message_id: UUID | str) -> UUID:
     engine.check_usable(None)
     if isinstance(message_id, UUID):

@@ -121,3 +121,13 @@ class Feeding(Base):
             InvalidArgument: the handler has not got stuck at this message.
         """
         drive(dispatching.skip_message(self._engine, handler, message_id))
+
+    def forget_handler(self, handler: str) -> None:
+        """Forget a handler that is gone for good: how far it has come, and what is held back for it.
+
+        Until then `prune` keeps what it has not had. Under the same name it would begin anew.
+
+        Raises:
+            InvalidArgument: it is registered with this runtime, somebody delivers to it now, or nothing is known of it.
+        """
+        drive(dispatching.forget_handler(self._engine, handler))

@@ -558,6 +558,36 @@ async def who_is_interrupted_has_not_taken_it(world: World) -> None:
 
 
 @check("outbox")
+async def a_handler_can_be_forgotten(world: World) -> None:
+    """With what is held back for it; then it begins anew. Not while it is registered here, or is being delivered to."""
+    reader = Reader()
+    reader.refuses = lambda message: ValueError("never") if message.payload["n"] == 1 else None
+    handler = _handler(reader, retry=MessageRetryPolicy(first=MINUTE, jitter=0, park_after=1))
+    async with world.runtime(TALE, message_handlers=[handler]) as runtime:
+        one = await runtime.create("tale")
+        await _tell(runtime, one)
+        await _dispatch(world, runtime, 1)
+        assert len(await runtime.parked_messages()) == 1
+        with pytest.raises(InvalidArgument, match="registered"):
+            await runtime.forget_handler("reader")
+    async with world.runtime(TALE) as runtime:
+        outbox = _outbox_of(runtime)
+        lease = await outbox.claim("reader", lease=HOUR, start="first")
+        assert lease is not None
+        for name in ("reader", "nobody"):
+            with pytest.raises(InvalidArgument, match=name):
+                await runtime.forget_handler(name)
+        assert await _save(outbox, lease, lease.reached, keep=None)
+        await runtime.forget_handler("reader")
+        assert not await outbox.forget("reader")
+        assert await runtime.parked_messages() == ()
+    reader.refuses = lambda message: None
+    async with world.runtime(TALE, message_handlers=[handler]) as runtime:
+        await _dispatch(world, runtime, 1)
+        assert [n for _, n in reader.numbers] == [1]
+
+
+@check("outbox")
 async def a_lease_keeps_others_out(world: World) -> None:
     """Until it is given back or has run out; then it has another token, and the old one writes nothing."""
     reader = Reader()
