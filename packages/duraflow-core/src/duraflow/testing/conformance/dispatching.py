@@ -416,8 +416,12 @@ async def a_parked_message_is_skipped(world: World) -> None:
     """It is never given again, and those behind it follow; for another handler nothing changes."""
     reader, other = Reader(), Reader()
     handlers = [_handler(reader), _handler(other, "other", start="now")]
-    async with world.runtime(TALE, message_handlers=handlers) as runtime:
+    async with world.runtime(TALE, message_handlers=handlers[:1]) as runtime:
         one, _, message = await _parked(world, runtime, reader)
+    async with world.runtime(TALE, message_handlers=handlers) as runtime:
+        assert (
+            await runtime.dispatch() == DispatchResult()
+        )  # now the other one begins, after what was told so far
         for wrong in (("other", message.id), ("reader", uuid4()), ("reader", other_of(reader, message).id)):
             for call in (runtime.retry_message, runtime.skip_message):
                 with pytest.raises(InvalidArgument, match="has not got stuck"):
